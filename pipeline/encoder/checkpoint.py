@@ -1,0 +1,146 @@
+"""A checkpoint in memory: configuration, tokenizer and weights, from a folder or from bytes.
+
+safetensors only, never code of the checkpoint's own.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, load_file
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_MAPPING
+from transformers.utils import logging as transformers_logging
+
+from pipeline.encoder.identity import CONFIG, check_folder, weight_names
+from pipeline.errors import EncoderError
+
+transformers_logging.set_verbosity_error()  # unused weights of other heads are no news here
+transformers_logging.disable_progress_bar()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything an encoder is built from.
+
+    Attributes
+    ----------
+    config : dict
+        The JSON of ``config.json``.
+    tokenizer : tokenizers.Tokenizer
+        Without truncation and padding.
+    special : dict of str to str
+        Special tokens by role: ``cls_token``, ``pad_token``, ….
+    weights : dict of str to Tensor
+        As stored; names may carry a prefix or belong to other heads.
+    """
+
+    config: dict[str, Any]  # Any: JSON values
+    tokenizer: Tokenizer
+    special: dict[str, str]
+    weights: dict[str, torch.Tensor]
+
+    @property
+    def pad_id(self) -> int:
+        """Return the id that fills a batch; masked, so any id would do where there is no pad token."""
+        token = self.special.get("pad_token")
+        found = self.tokenizer.token_to_id(token) if token else None
+        return 0 if found is None else int(found)
+
+    def build(self) -> Any:  # Any: transformers' models are untyped
+        """Return the model in eval mode, float32, on the CPU.
+
+        Raises
+        ------
+        EncoderError
+            If transformers does not know the architecture, or weights are missing.
+        """
+        kind = self.config["model_type"]
+        if kind not in CONFIG_MAPPING:
+            raise EncoderError(
+                f"transformers has no architecture {kind!r}. Update transformers, or choose another encoder."
+            )
+        config = CONFIG_MAPPING[kind].from_dict(self.config)
+        if type(config) not in MODEL_MAPPING:
+            raise EncoderError(
+                f"Architecture {kind!r} is not a text encoder. Choose another encoder."
+            )
+        architecture: Any = MODEL_MAPPING[type(config)]  # Any: a model class
+        model, info = architecture.from_pretrained(
+            None,
+            config=config,
+            state_dict=self.weights,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+        missing = sorted(
+            name for name in info["missing_keys"] if not name.startswith("pooler.")
+        )
+        if missing or info["mismatched_keys"]:
+            raise EncoderError(
+                f"The weights do not fit the configuration: {len(missing)} missing, such as {missing[:3]}; "
+                f"{len(info['mismatched_keys'])} of another shape. Fetch the encoder again."
+            )
+        if any(name.startswith("pooler.") for name in info["missing_keys"]):
+            model.pooler = None  # untrained: transformers filled it with random numbers
+        return model.eval().requires_grad_(False)
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Return the checkpoint in a folder.
+
+    Raises
+    ------
+    EncoderError
+        If a file is missing, damaged or of a kind that is refused.
+    """
+    check_folder(folder)
+    config = json.loads((folder / CONFIG).read_bytes())
+    try:
+        wrapped = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, use_fast=True
+        )
+        weights = {}
+        for name in weight_names(folder):
+            weights.update(load_file(folder / name))
+    except Exception as error:  # tokenizers and safetensors raise families of their own
+        raise EncoderError(
+            f"{folder} cannot be loaded: {error}. Fetch the encoder again."
+        ) from error
+    if not hasattr(wrapped, "backend_tokenizer"):
+        raise EncoderError(
+            f"{folder} has only a slow tokenizer. Save it again with transformers' fast tokenizer."
+        )
+    special = {
+        role: str(token)
+        for role, token in wrapped.special_tokens_map.items()
+        if isinstance(token, str)
+    }
+    return Checkpoint(
+        config, _plain(wrapped.backend_tokenizer.to_str()), special, weights
+    )
+
+
+def checkpoint_of_bytes(
+    config: Mapping[str, Any],
+    tokenizer: str,
+    special: Mapping[str, str],
+    weights: Sequence[bytes],
+) -> Checkpoint:
+    """Return the checkpoint made of a configuration, ``tokenizer.json`` and safetensors files in memory."""
+    tensors: dict[str, torch.Tensor] = {}
+    for part in weights:
+        tensors.update(load(part))
+    return Checkpoint(dict(config), _plain(tokenizer), dict(special), tensors)
+
+
+def _plain(text: str) -> Tokenizer:
+    tokenizer = Tokenizer.from_str(text)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer

@@ -1,0 +1,283 @@
+"""The frozen encoder: texts in, one float32 vector a text out, in input order.
+
+Tokens are counted once; texts are encoded longest first in batches of a token budget; padding is masked, so a
+row does not depend on its neighbours beyond float rounding.
+"""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from pipeline.config import ComputeSpec, EncoderSpec
+from pipeline.encoder import pins
+from pipeline.encoder.batching import batches_by_length
+from pipeline.encoder.checkpoint import Checkpoint, read_checkpoint
+from pipeline.encoder.identity import EncoderSource, check_options, find_encoder
+from pipeline.encoder.pooling import POOLINGS
+from pipeline.errors import ConfigError, EncoderError, listed
+from pipeline.storage import sha256_file
+
+WINDOW = (
+    16_384  # texts sorted together: bounds memory, and padding gains nothing from more
+)
+CPU_BATCH_TOKENS = 2_048
+GPU_BATCH_TOKENS = 65_536
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class EncodedBatch:
+    """Some rows, encoded.
+
+    Attributes
+    ----------
+    rows : ndarray of int64, shape (m,)
+        Which of the texts.
+    features : ndarray of float32, shape (m, d)
+    n_tokens : ndarray of int32, shape (m,)
+        Tokens of each text before it was cut, special ones included.
+    """
+
+    rows: NDArray[np.int64]
+    features: NDArray[np.float32]
+    n_tokens: NDArray[np.int32]
+
+
+class Encoder:
+    """A frozen transformer with a pooling; made by `load_encoder`.
+
+    Attributes
+    ----------
+    spec : EncoderSpec
+    device : torch.device
+    dim : int
+        Length of a feature vector.
+    tokenizer : tokenizers.Tokenizer
+    model : transformers.PreTrainedModel
+        In eval mode, without gradients.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, spec: EncoderSpec, compute: ComputeSpec
+    ) -> None:
+        check_options(spec, checkpoint.config)
+        if spec.precision not in DTYPES:
+            raise EncoderError(
+                f"--precision {spec.precision} has no engine here; torch runs {', '.join(DTYPES)}. Choose one."
+            )
+        if spec.pooling == "cls" and "cls_token" not in checkpoint.special:
+            raise EncoderError(
+                f"--pooling cls: the tokenizer of {spec.encoder} has no [CLS] token. Pass --pooling mean."
+            )
+        self.spec = spec
+        self.checkpoint = checkpoint
+        self.tokenizer = checkpoint.tokenizer
+        self._cutting = Tokenizer.from_str(checkpoint.tokenizer.to_str())
+        self._cutting.enable_truncation(spec.max_length)
+        self.device = choose_device(compute.device)
+        self.model = checkpoint.build()
+        if spec.pooling == "pooler" and getattr(self.model, "pooler", None) is None:
+            raise EncoderError(
+                f"{spec.encoder} has no trained pooler. Pass --pooling cls or mean."
+            )
+        self.model = self.model.to(self.device, DTYPES[spec.precision])
+        self._takes = set(inspect.signature(self.model.forward).parameters)
+        self.dim = int(self.model.config.hidden_size)
+        default = CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS
+        self.batch_tokens = (
+            default if compute.batch_tokens == "auto" else int(compute.batch_tokens)
+        )
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return one feature row a text, in input order; nothing is remembered between calls.
+
+        Parameters
+        ----------
+        texts : sequence of str, length n
+            Texts longer than ``spec.max_length`` tokens are cut on the right.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, d)
+            All values are finite.
+
+        Raises
+        ------
+        EncoderError
+            If the encoder returns NaN or infinity.
+        """
+        out = np.empty((len(texts), self.dim), dtype=np.float32)
+        for batch in self.encode_batches(texts):
+            out[batch.rows] = batch.features
+        return out
+
+    def encode_batches(self, texts: Sequence[str]) -> Iterator[EncodedBatch]:
+        """Yield the texts' features batch by batch, each row exactly once, in no particular order."""
+        if isinstance(texts, str):
+            raise TypeError(
+                f"texts is a single str, expected a sequence of str. Pass [{texts[:20]!r}]."
+            )
+        for begin in range(0, len(texts), WINDOW):
+            window = list(texts[begin : begin + WINDOW])
+            tokens, n_tokens = self.tokenize(window)
+            for rows in batches_by_length(
+                [len(ids) for ids in tokens], self.batch_tokens
+            ):
+                features = self._forward([tokens[i] for i in rows])
+                broken = ~np.isfinite(features).all(axis=1)
+                if broken.any():
+                    raise EncoderError(
+                        f"{int(broken.sum())} of {len(rows)} vectors hold NaN or infinity (texts "
+                        f"{listed((begin + rows[broken]).tolist())}). Try --precision float32, or another encoder."
+                    )
+                yield EncodedBatch(begin + rows, features, n_tokens[rows])
+
+    def tokenize(
+        self, texts: Sequence[str]
+    ) -> tuple[list[list[int]], NDArray[np.int32]]:
+        """Return the token ids of each text, cut at ``spec.max_length``, and how many there were before."""
+        ids = [
+            encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts))
+        ]
+        n_tokens = np.array([len(row) for row in ids], dtype=np.int32)
+        long = np.flatnonzero(n_tokens > self.spec.max_length).tolist()
+        for i, encoding in zip(
+            long, self._cutting.encode_batch_fast([texts[i] for i in long]), strict=True
+        ):
+            ids[i] = encoding.ids
+        return ids, n_tokens
+
+    def _forward(self, tokens: list[list[int]]) -> NDArray[np.float32]:
+        """Return the features of one batch; halves it as often as the GPU's memory demands."""
+        try:
+            return self._pooled(tokens)
+        except torch.OutOfMemoryError as error:
+            if len(tokens) == 1:
+                raise EncoderError(
+                    f"Out of GPU memory with one text of {len(tokens[0])} tokens. Lower --max-length."
+                ) from error
+            torch.cuda.empty_cache()
+        half = len(tokens) // 2
+        return np.concatenate(
+            [self._forward(tokens[:half]), self._forward(tokens[half:])]
+        )
+
+    @torch.inference_mode()
+    def _pooled(self, tokens: list[list[int]]) -> NDArray[np.float32]:
+        width = (
+            max(1, *(len(ids) for ids in tokens))
+            if len(tokens) > 1
+            else max(1, len(tokens[0]))
+        )
+        input_ids = np.full(
+            (len(tokens), width), self.checkpoint.pad_id, dtype=np.int64
+        )  # (n, t)
+        mask = np.zeros((len(tokens), width), dtype=np.int64)
+        for row, ids in enumerate(tokens):
+            input_ids[row, : len(ids)] = ids
+            mask[row, : len(ids)] = 1
+        inputs = {"input_ids": torch.from_numpy(input_ids).to(self.device)}
+        attention_mask = torch.from_numpy(mask).to(self.device)
+        if "attention_mask" in self._takes:
+            inputs["attention_mask"] = attention_mask
+        last = self.spec.layer == -1
+        out = self.model(**inputs, **({} if last else {"output_hidden_states": True}))
+        if self.spec.pooling == "pooler":
+            return np.asarray(out.pooler_output.float().cpu().numpy())  # (n, d)
+        hidden = (
+            out.last_hidden_state if last else out.hidden_states[self.spec.layer]
+        )  # (n, t, d)
+        return np.asarray(
+            POOLINGS[self.spec.pooling](hidden.float(), attention_mask).cpu().numpy()
+        )  # (n, d)
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the torch device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such device on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"--device {name} cannot be used here: {reason}. Pass --device auto."
+        ) from error
+    return device
+
+
+def load_encoder(
+    encoder: str = EncoderSpec.encoder,
+    *,
+    revision: str = EncoderSpec.revision,
+    pooling: str = EncoderSpec.pooling,
+    layer: int = EncoderSpec.layer,
+    max_length: int = EncoderSpec.max_length,
+    precision: str = EncoderSpec.precision,
+    backend: str = ComputeSpec.backend,
+    device: str = ComputeSpec.device,
+    batch_tokens: int | str = ComputeSpec.batch_tokens,
+) -> Encoder:
+    """Load a frozen encoder by hub id, local folder or ``minilm``.
+
+    The parameters are those of `EncoderSpec` and `ComputeSpec`.
+
+    Returns
+    -------
+    Encoder
+        ``encode(texts)`` gives float32 features of shape (n, d).
+
+    Raises
+    ------
+    ConfigError, EncoderError, HubError
+        If an option does not fit, or the encoder cannot be trusted, loaded or fetched.
+    """
+    spec = EncoderSpec(
+        encoder=encoder,
+        revision=revision,
+        pooling=pooling,
+        layer=layer,
+        max_length=max_length,
+        precision=precision,
+    )
+    compute = ComputeSpec(backend=backend, device=device, batch_tokens=batch_tokens)
+    return load_source(find_encoder(spec, sha256_file), spec, compute)
+
+
+def load_source(
+    source: EncoderSource, spec: EncoderSpec, compute: ComputeSpec
+) -> Encoder:
+    """Load an encoder that was found, after comparing pinned digests."""
+    folder = source.fetch()
+    check_pins(folder, str(source.identity.get("commit", "")))
+    return Encoder(read_checkpoint(folder), spec, compute)
+
+
+def check_pins(folder: Path, commit: str) -> None:
+    """Compare the files of a pinned commit with their recorded digests.
+
+    Raises
+    ------
+    EncoderError
+        Names the file that differs.
+    """
+    for name, sha256 in pins.SHA256.get(commit, {}).items():
+        path = folder / name
+        if path.is_file() and sha256_file(path) != sha256:
+            raise EncoderError(
+                f"{path} is not the pinned file: its SHA-256 differs from {sha256[:12]}…. "
+                "Delete it from the hub cache and run again."
+            )

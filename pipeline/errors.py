@@ -1,0 +1,55 @@
+"""Every deliberate error of the project.
+
+::
+
+    PipelineError
+    ├── ConfigError    (ValueError)       an option has a value that cannot be meant
+    ├── DataError      (ValueError)       a data set cannot be read or trusted
+    ├── EncoderError   (RuntimeError)     an encoder cannot be loaded or gives nonsense
+    ├── HubError       (ConnectionError)  something is neither here nor to be fetched
+    ├── CacheError     (RuntimeError)     a stage's files are damaged or cannot be written
+    └── ArtifactError  (RuntimeError)     a predictor file is not one of ours, or damaged
+
+A message says what is wrong with the value got, where, what was expected, and one fix.
+Each class is also the builtin in brackets, so a caller may catch either.
+"""
+
+
+class PipelineError(Exception):
+    """Base of all deliberate errors; catch it to catch them all."""
+
+
+class ConfigError(PipelineError, ValueError):
+    """An option has a value that cannot be meant."""
+
+
+class DataError(PipelineError, ValueError):
+    """A data set cannot be read or trusted."""
+
+
+class EncoderError(PipelineError, RuntimeError):
+    """An encoder cannot be loaded, or gives values that cannot be used."""
+
+
+class HubError(PipelineError, ConnectionError):
+    """A file of a model hub is neither in the local cache nor to be fetched."""
+
+
+class CacheError(PipelineError, RuntimeError):
+    """A stage's files are damaged, incomplete or cannot be written."""
+
+
+class ArtifactError(PipelineError, RuntimeError):
+    """A predictor file is not one of ours, or damaged."""
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """Return ``repr(value)`` cut at `limit` characters, for error messages."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def listed(items: list[int], limit: int = 5) -> str:
+    """Return the first `limit` numbers and how many more there are, for error messages."""
+    more = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return ", ".join(map(str, items[:limit])) + more

@@ -1,0 +1,1 @@
+"""The row-level feature store and the extraction that fills it."""

@@ -1,0 +1,185 @@
+"""From a data set's texts to stored features: look up what is known, encode what is not, in parts.
+
+A part is published at least every ten seconds of encoding, so a killed run loses seconds.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.features.store import FeatureStore, Keys, row_keys
+
+PART_S = 10.0
+PART_BYTES = 128 * 2**20
+
+
+class Batch(Protocol):
+    """Some rows, encoded; see `pipeline.encoder.frozen.EncodedBatch`."""
+
+    @property
+    def rows(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def features(self) -> NDArray[np.float32]: ...  # noqa: D102
+    @property
+    def n_tokens(self) -> NDArray[np.int32]: ...  # noqa: D102
+
+
+class Encoder(Protocol):
+    """What the extraction needs of an encoder."""
+
+    def encode_batches(self, texts: Sequence[str]) -> Iterator[Batch]:
+        """Yield each text's features exactly once, in any order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an extraction is.
+
+    Attributes
+    ----------
+    done, total : int
+        Texts encoded, and texts to encode.
+    tokens : int
+        Tokens encoded.
+    share : float
+        Of the characters to encode: long texts come first, so texts would mislead.
+    elapsed_s : float
+        Seconds since encoding began.
+    """
+
+    done: int
+    total: int
+    tokens: int
+    share: float
+    elapsed_s: float
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What one extraction did.
+
+    Attributes
+    ----------
+    keys : ndarray of S16, shape (n,)
+        The row keys of the texts, in their order.
+    rows_encoded : int
+        Distinct texts that went through the encoder.
+    elapsed_s : float
+        Seconds of encoding and storing, loading not included.
+    """
+
+    keys: Keys
+    rows_encoded: int
+    elapsed_s: float
+
+
+def extract_missing(
+    texts: Sequence[str],
+    store: FeatureStore,
+    load_encoder: Callable[[], Encoder],
+    *,
+    feature_dtype: str,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Extraction:
+    """Encode the texts that `store` does not hold yet, once each, and store them.
+
+    Parameters
+    ----------
+    texts : sequence of str, length n
+    store : FeatureStore
+        Loaded before and after.
+    load_encoder : callable () -> Encoder
+        Called only if something is missing.
+    feature_dtype : {"float32", "float16"}
+    on_progress : callable (Progress) -> None, optional
+        Called after each batch; may raise to stop.
+
+    Raises
+    ------
+    EncoderError
+        If the encoder gives NaN or infinity; earlier parts stay stored.
+    """
+    keys = row_keys(texts)
+    wanted, first = np.unique(keys, return_index=True)
+    todo = first[store.missing(wanted)]
+    if not len(todo):
+        return Extraction(keys, 0, 0.0)
+    encoder = load_encoder()
+    began = time.monotonic()
+    part = _Part(store, np.dtype(feature_dtype))
+    wanted_texts = [texts[i] for i in todo]
+    n_chars = np.array([len(text) + 1 for text in wanted_texts])
+    tokens = chars = 0
+    for batch in encoder.encode_batches(wanted_texts):
+        part.add(keys[todo[batch.rows]], batch)
+        tokens += int(batch.n_tokens.sum())
+        chars += int(n_chars[batch.rows].sum())
+        if on_progress is not None:
+            share, elapsed_s = chars / int(n_chars.sum()), time.monotonic() - began
+            on_progress(Progress(part.rows, len(todo), tokens, share, elapsed_s))
+        part.flush_if_due()
+    part.flush()
+    elapsed_s = time.monotonic() - began
+    store.load()
+    return Extraction(keys, len(todo), elapsed_s)
+
+
+class _Part:
+    """Encoded rows not yet on disk."""
+
+    def __init__(self, store: FeatureStore, dtype: np.dtype[np.floating]) -> None:
+        self._store, self._dtype = store, dtype
+        self.rows = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._keys: list[Keys] = []
+        self._features: list[NDArray[np.floating]] = []
+        self._n_tokens: list[NDArray[np.int32]] = []
+        self._size_bytes = 0
+        self._began = time.monotonic()
+
+    def add(self, keys: Keys, batch: Batch) -> None:
+        self._keys.append(keys)
+        self._features.append(batch.features.astype(self._dtype))
+        self._n_tokens.append(batch.n_tokens)
+        self._size_bytes += self._features[-1].nbytes
+        self.rows += len(keys)
+
+    def flush_if_due(self) -> None:
+        if time.monotonic() - self._began >= PART_S or self._size_bytes >= PART_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._keys:
+            self._store.append(
+                np.concatenate(self._keys),
+                np.concatenate(self._features),
+                np.concatenate(self._n_tokens),
+            )
+        self._clear()
+
+
+def token_facts(n_tokens: NDArray[np.int32], max_length: int) -> dict[str, object]:
+    """Return how many tokens the rows have and how many were cut at `max_length`.
+
+    Parameters
+    ----------
+    n_tokens : ndarray of int32, shape (n,)
+        Tokens of each row before cutting, special ones included.
+    max_length : int
+    """
+    cut = np.maximum(n_tokens.astype(np.int64) - max_length, 0)
+    total = int(n_tokens.sum(dtype=np.int64))
+    return {
+        "tokens": total,
+        "mean_tokens": round(total / max(1, len(n_tokens)), 2),
+        "longest_tokens": int(n_tokens.max(initial=0)),
+        "rows_cut": int((cut > 0).sum()),
+        "tokens_cut": int(cut.sum()),
+    }

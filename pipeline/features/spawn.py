@@ -1,0 +1,93 @@
+"""Starts the encoding process and listens to it; imports nothing heavy."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pipeline import errors
+from pipeline.errors import EncoderError, PipelineError
+
+Message = dict[str, Any]  # Any: one JSON line of the worker
+
+
+def extract(
+    request: dict[str, object], on_message: Callable[[Message], None]
+) -> dict[str, object]:
+    """Run one extraction in its own process and return what it did.
+
+    Parameters
+    ----------
+    request : dict
+        See `pipeline.features.worker.work`; ``parent`` is added here.
+    on_message : callable (dict) -> None
+        Gets each ``{"progress": …}`` and ``{"warning": …}``.
+
+    Raises
+    ------
+    PipelineError
+        The worker's own error, of the same class; or `EncoderError` if the process died.
+    """
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pipeline.features.worker",
+    ]  # -P: nothing of the current folder
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        env=_environment(),
+    ) as process:
+        assert process.stdin is not None  # both are pipes
+        assert process.stdout is not None
+        try:
+            process.stdin.write(json.dumps({**request, "parent": os.getpid()}))
+            process.stdin.close()
+            result = _listen(process.stdout, on_message)
+        except BaseException:
+            process.terminate()
+            raise
+    if result is None:
+        raise EncoderError(_obituary(process.returncode))
+    return result
+
+
+def _environment() -> dict[str, str]:
+    """Let the worker find the same packages as this process, wherever they were found."""
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+
+
+def _listen(
+    stream: Iterable[str], on_message: Callable[[Message], None]
+) -> dict[str, object] | None:
+    for line in stream:
+        message: Message = json.loads(line)
+        if "error" in message:
+            kind = getattr(errors, message["error"]["kind"], PipelineError)
+            raise kind(message["error"]["message"])
+        if "result" in message:
+            return dict(message["result"])
+        on_message(message)
+    return None
+
+
+def _obituary(code: int) -> str:
+    if code < 0:
+        name = signal.Signals(-code).name
+        advice = (
+            "out of memory? Lower --batch-tokens" if name == "SIGKILL" else "run again"
+        )
+        return (
+            f"The encoding process was ended by {name} ({advice}). "
+            "What it had stored is kept: run the same command again."
+        )
+    return f"The encoding process stopped with status {code}; its own message stands above. Run the same command again."

@@ -1,0 +1,163 @@
+"""The process that encodes: ``python -m pipeline.features.worker``, started by `pipeline.features.spawn`.
+
+A request comes in as one JSON object on standard input; progress, warnings, the result or an error go out as JSON
+lines on standard output. torch lives and dies here, and its memory goes back to the machine.
+"""
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from pipeline.config import ComputeSpec, EncoderSpec
+from pipeline.datasets.table import Table
+from pipeline.encoder.identity import EncoderSource, find_encoder
+from pipeline.errors import EncoderError, PipelineError
+from pipeline.features.extract import Progress, extract_missing, token_facts
+from pipeline.features.probes import PROBES
+from pipeline.features.store import FeatureStore
+from pipeline.storage import is_complete, key_lock, publish_directory, sha256_file
+
+Request = dict[str, Any]  # Any: the JSON written by `spawn.extract`
+
+
+class Lines:
+    """Writes JSON lines to the parent and stops when there is none any more."""
+
+    def __init__(self, stream: TextIO, parent: int) -> None:
+        self._stream, self._parent = stream, parent
+
+    def send(self, **message: object) -> None:
+        """Write one line."""
+        self._stream.write(json.dumps(message) + "\n")
+        self._stream.flush()
+
+    def progress(self, progress: Progress) -> None:
+        """Report progress; an orphan ends here, before it can publish."""
+        if os.getppid() != self._parent:
+            sys.exit("the run that asked for these features is gone")
+        self.send(progress=asdict(progress))
+
+
+def work(request: Request, lines: Lines) -> dict[str, object]:
+    """Encode what is missing, publish the data set's feature list, return what was done."""
+    spec, compute = EncoderSpec(**request["encoder"]), ComputeSpec(**request["compute"])
+    root, folder = Path(request["root"]), Path(request["folder"])
+    table = Table.load(Path(request["table"]))
+    loader = _Loader(spec, compute, request["identity"])
+    store = FeatureStore(folder, root)
+    with key_lock(root, f"{folder.name}.lock"):
+        for name in store.load():
+            lines.send(
+                warning=f"damaged shard {name} moved to quarantine; its rows are encoded again"
+            )
+        done = extract_missing(
+            table.texts,
+            store,
+            loader.encoder,
+            feature_dtype=spec.feature_dtype,
+            on_progress=lines.progress,
+        )
+        if not is_complete(folder / "encoder", request["encoder_key"]):
+            _publish_encoder(loader, request, root, folder)
+    final = folder / "datasets" / request["name"]
+    with publish_directory(
+        final,
+        root=root,
+        stage="ExtractFeatures",
+        key=request["key"],
+        key_fields=request["key_fields"],
+    ) as draft:
+        np.save(draft.path / "keys.npy", done.keys)
+        draft.facts["rows"] = len(done.keys)
+        draft.facts["shards"] = store.shards_of(done.keys)
+        draft.facts["dim"] = int(store.features(done.keys[:1]).shape[1])
+        draft.facts["tokens"] = token_facts(store.n_tokens(done.keys), spec.max_length)
+    return {
+        "rows_encoded": done.rows_encoded,
+        "rows_reused": len(done.keys) - done.rows_encoded,
+        "encode_s": round(done.elapsed_s, 3),
+        "rows_per_s": round(done.rows_encoded / done.elapsed_s, 1)
+        if done.elapsed_s
+        else None,
+        "device": loader.device,
+    }
+
+
+class _Loader:
+    """Loads the encoder at most once, and only the one that the key was made from."""
+
+    def __init__(
+        self, spec: EncoderSpec, compute: ComputeSpec, identity: dict[str, object]
+    ) -> None:
+        self._spec, self._compute, self._identity = spec, compute, identity
+        self._loaded: Any = None  # Any: naming Encoder would import torch
+        self.device: str | None = None
+
+    def source(self) -> EncoderSource:
+        source = find_encoder(self._spec, sha256_file)
+        if source.identity != self._identity:
+            raise EncoderError(
+                f"{self._spec.encoder} changed while the run was starting. Run the same command again."
+            )
+        return source
+
+    def encoder(self) -> Any:
+        if self._loaded is None:
+            from pipeline.encoder.frozen import load_source
+
+            self._loaded = load_source(self.source(), self._spec, self._compute)
+            self.device = str(self._loaded.device)
+        return self._loaded
+
+
+def _publish_encoder(
+    loader: _Loader, request: Request, root: Path, folder: Path
+) -> None:
+    """Publish what a predictor needs beside the weights, so that exporting one imports no torch."""
+    encoder = loader.encoder()
+    source = loader.source().fetch()
+    from pipeline.encoder.identity import encoder_files
+
+    with publish_directory(
+        folder / "encoder",
+        root=root,
+        stage="Encoder",
+        key=request["encoder_key"],
+        key_fields=request["encoder_key_fields"],
+    ) as draft:
+        (draft.path / "tokenizer.json").write_text(
+            encoder.tokenizer.to_str(), encoding="utf-8"
+        )
+        (draft.path / "config.json").write_text(
+            json.dumps(encoder.checkpoint.config), encoding="utf-8"
+        )
+        np.save(draft.path / "probes.npy", encoder.encode(PROBES))
+        draft.facts["special"] = encoder.checkpoint.special
+        draft.facts["dim"] = encoder.dim
+        draft.facts["files"] = {
+            path.name: sha256_file(path) for path in encoder_files(source)
+        }
+        draft.facts["parameters"] = sum(p.numel() for p in encoder.model.parameters())
+
+
+def main() -> int:
+    """Serve one request; return 0, or 1 after an error was sent."""
+    out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    sys.stdout = sys.stderr  # whatever a library prints must not break the lines
+    request = json.loads(sys.stdin.read())
+    lines = Lines(out, request["parent"])
+    try:
+        lines.send(result=work(request, lines))
+    except PipelineError as error:
+        lines.send(error={"kind": type(error).__name__, "message": str(error)})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""A fitted linear classifier as plain arrays.
+
+It is scored with numpy and stored as ``.npy`` and JSON, so no version of scikit-learn can change or break it.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SearchPoint:
+    """One C of the search: out-of-fold log loss and accuracy on the training rows."""
+
+    C: float
+    log_loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Head:
+    """A fitted logistic regression with its scaling.
+
+    Attributes
+    ----------
+    classes : list of str or int, length k
+        In sorted order; column order of probabilities.
+    mean, scale : ndarray of float64, shape (d,)
+        Features are scored as ``(x - mean) / scale``.
+    coef : ndarray of float64, shape (1, d) for two classes, else (k, d)
+    intercept : ndarray of float64, shape (1,) or (k,)
+    C : float
+    class_weight : {"none", "balanced"}
+    n_iter : int
+        Iterations of the solver.
+    converged : bool
+    solver : str
+    search : list of SearchPoint
+        Empty if C was given.
+    sklearn_version : str
+        Which scikit-learn fitted it.
+    """
+
+    classes: list[str] | list[int]
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    coef: NDArray[np.float64]
+    intercept: NDArray[np.float64]
+    C: float
+    class_weight: str
+    n_iter: int
+    converged: bool
+    solver: str
+    sklearn_version: str
+    search: list[SearchPoint] = field(default_factory=list)
+
+    def decision(self, features: Features) -> NDArray[np.float64]:
+        """Return the scores: shape (n,) for two classes, else (n, k)."""
+        scores = (features - self.mean) / self.scale @ self.coef.T + self.intercept
+        return np.asarray(scores[:, 0] if len(self.classes) == 2 else scores)
+
+    def probabilities(self, features: Features) -> NDArray[np.float64]:
+        """Return the class probabilities, shape (n, k); rows sum to 1."""
+        return probabilities_of(self.decision(features))
+
+    def params(self) -> dict[str, object]:
+        """Return everything but the arrays, as JSON values."""
+        skip = {"mean", "scale", "coef", "intercept"}
+        return {name: value for name, value in asdict(self).items() if name not in skip}
+
+
+ARRAYS = ("mean", "scale", "coef", "intercept")
+
+
+def probabilities_of(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return class probabilities of scores: the logistic function for shape (n,), softmax for (n, k)."""
+    if scores.ndim == 1:
+        scores = np.stack([np.zeros_like(scores), scores], axis=1)
+    exp = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(exp / exp.sum(axis=1, keepdims=True))
+
+
+def save_head(head: Head, directory: Path) -> None:
+    """Write a head as ``head.json`` and one ``.npy`` an array."""
+    (directory / "head.json").write_text(
+        json.dumps(head.params(), indent=1, sort_keys=True), encoding="utf-8"
+    )
+    for name in ARRAYS:
+        np.save(directory / f"{name}.npy", getattr(head, name))
+
+
+def load_head(directory: Path) -> Head:
+    """Read what `save_head` wrote."""
+    params = json.loads((directory / "head.json").read_bytes())
+    arrays = {
+        name: np.load(directory / f"{name}.npy", allow_pickle=False) for name in ARRAYS
+    }
+    return head_of(params, arrays)
+
+
+def head_of(
+    params: dict[str, Any], arrays: dict[str, NDArray[np.float64]]
+) -> Head:  # Any: JSON values
+    """Return the head made of `Head.params` and its arrays."""
+    points = [SearchPoint(**point) for point in params["search"]]
+    return Head(**{**params, **arrays, "search": points})

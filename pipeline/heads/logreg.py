@@ -1,0 +1,191 @@
+"""Logistic regression on standardised features, and the search for its regularisation."""
+
+import warnings
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import sklearn
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from pipeline.config import HeadSpec
+from pipeline.errors import DataError
+from pipeline.heads.head import Features, Head, SearchPoint
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+Labels = NDArray[np.int64] | NDArray[np.object_]
+GRID = tuple(float(f"{10.0**e:.3g}") for e in np.arange(-4.5, 1.01, 0.5))
+RISES = 2  # a path ends when the log loss has risen so often: weaker regularisation only overfits more
+TOLERANCE, SEARCH_TOLERANCE = (
+    1e-6,
+    1e-4,
+)  # a search compares losses that differ far more than this
+NEWTON_SIZE = 2_000  # coefficients up to which a Newton step (their number squared) is the cheaper solver
+MAX_ITER = {"newton-cholesky": 100, "lbfgs": 3_000}
+EPSILON = 1e-15  # probabilities are kept this far from 0 and 1 in the log loss
+
+
+def fit_head(
+    features: Features, labels: Labels, spec: HeadSpec, folds: NDArray[np.int8]
+) -> Head:
+    """Fit the head on the training rows, searching C first where ``spec.C`` is ``auto``.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (n, d)
+    labels : ndarray, shape (n,)
+        str or int.
+    spec : HeadSpec
+    folds : ndarray of int8, shape (n,)
+        Fold of each row, for the search.
+
+    Raises
+    ------
+    DataError
+        If all features are constant.
+    """
+    classes = sorted(set(labels.tolist()))
+    y = np.searchsorted(np.array(classes, dtype=labels.dtype), labels)
+    search = [] if spec.C != "auto" else search_c(features, y, folds, spec)
+    C = min(search, key=lambda point: point.log_loss).C if search else float(spec.C)
+    head = _fit(_Scaled.of(features), y, classes, replace(spec, C=C))
+    return replace(head, search=search)
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """Standardised features, float64, with the scaling that made them."""
+
+    values: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, features: Features) -> "_Scaled":
+        values = features.astype(np.float64)
+        mean, scale = values.mean(axis=0), values.std(axis=0)
+        if not (scale > 0).any():
+            raise DataError(
+                f"All {len(features):,} training texts have the same features. Check the text column and the pooling."
+            )
+        scale[scale == 0] = 1.0
+        values -= mean
+        values /= scale
+        return cls(values, mean, scale)
+
+    def apply(self, features: Features) -> NDArray[np.float64]:
+        return np.asarray((features - self.mean) / self.scale)
+
+
+def _estimator(
+    n_classes: int, n_features: int, spec: HeadSpec, tol: float = TOLERANCE
+) -> LogisticRegression:
+    size = n_features * (1 if n_classes == 2 else n_classes)
+    solver = "newton-cholesky" if size <= NEWTON_SIZE else "lbfgs"
+    return LogisticRegression(
+        C=spec.C,
+        class_weight=None if spec.class_weight == "none" else spec.class_weight,
+        solver=solver,
+        max_iter=MAX_ITER[solver],
+        tol=tol,
+        warm_start=True,
+    )
+
+
+def _fit(
+    scaled: _Scaled, y: NDArray[np.intp], classes: list[str] | list[int], spec: HeadSpec
+) -> Head:
+    estimator = _estimator(len(classes), scaled.values.shape[1], spec)
+    converged = _fit_quietly(estimator, scaled.values, y)
+    return Head(
+        classes=classes,
+        mean=scaled.mean,
+        scale=scaled.scale,
+        coef=np.asarray(estimator.coef_, dtype=np.float64),
+        intercept=np.asarray(estimator.intercept_, dtype=np.float64),
+        C=float(spec.C),
+        class_weight=spec.class_weight,
+        n_iter=int(np.max(estimator.n_iter_)),
+        converged=converged,
+        solver=str(estimator.solver),
+        sklearn_version=sklearn.__version__,
+    )
+
+
+def _fit_quietly(
+    estimator: LogisticRegression, X: NDArray[np.float64], y: NDArray[np.intp]
+) -> bool:
+    """Fit, and tell whether the solver converged."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator.fit(X, y)
+    return not any(
+        issubclass(warning.category, ConvergenceWarning) for warning in caught
+    )
+
+
+def search_c(
+    features: Features, y: NDArray[np.intp], folds: NDArray[np.int8], spec: HeadSpec
+) -> list[SearchPoint]:
+    """Return out-of-fold log loss and accuracy for each C of the grid, on the training rows alone.
+
+    Each fold is scaled by its own training part and walks the grid from strong to weak regularisation,
+    starting each fit from the last one's solution. The first fold's path ends once its loss keeps rising,
+    and the other folds stop there too.
+    """
+    grid, n_classes = GRID, int(y.max()) + 1
+    proba = np.zeros((len(GRID), len(y), n_classes))
+    for fold in np.unique(folds):
+        out = folds == fold
+        scaled = _Scaled.of(features[~out])
+        held_out = scaled.apply(features[out])
+        estimator = _estimator(n_classes, features.shape[1], spec, SEARCH_TOLERANCE)
+        columns = np.ix_(out, np.unique(y[~out]))
+        losses: list[float] = []
+        for i, C in enumerate(grid):
+            _fit_quietly(estimator.set_params(C=C), scaled.values, y[~out])
+            proba[i][columns] = estimator.predict_proba(held_out)
+            losses.append(_log_loss(proba[i][out], y[out]))
+            if sum(b > a for a, b in pairwise(losses)) >= RISES:
+                grid = grid[: i + 1]
+                break
+    return [
+        SearchPoint(
+            C, _log_loss(proba[i], y), float((proba[i].argmax(axis=1) == y).mean())
+        )
+        for i, C in enumerate(grid)
+    ]
+
+
+def _log_loss(proba: NDArray[np.float64], y: NDArray[np.intp]) -> float:
+    return float(-np.log(np.clip(proba[np.arange(len(y)), y], EPSILON, 1.0)).mean())
+
+
+def to_sklearn(head: Head) -> "Pipeline":
+    """Return the fitted scikit-learn pipeline (scaler, logistic regression) equal to `head`.
+
+    It predicts from features, shape (n, d), not from texts.
+    """
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler()
+    scaler.mean_, scaler.scale_, scaler.var_ = head.mean, head.scale, head.scale**2
+    scaler.n_features_in_ = len(head.mean)
+    scaler.n_samples_seen_ = 1
+    spec = HeadSpec(C=head.C, class_weight=head.class_weight)
+    classifier = _estimator(len(head.classes), len(head.mean), spec).set_params(
+        warm_start=False
+    )
+    classifier.classes_ = np.array(
+        head.classes, dtype=object if isinstance(head.classes[0], str) else np.int64
+    )
+    classifier.coef_, classifier.intercept_ = head.coef, head.intercept
+    classifier.n_features_in_ = len(head.mean)
+    classifier.n_iter_ = np.array([head.n_iter], dtype=np.int32)
+    return make_pipeline(scaler, classifier)

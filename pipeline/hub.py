@@ -1,0 +1,136 @@
+"""The model hub: what is in the local cache, and fetching what is not.
+
+The cache is read directly (its layout is documented by huggingface_hub), so that finding a commit or a
+folder imports nothing and opens no connection. Fetching is huggingface_hub's own work: ``HF_ENDPOINT``,
+``HF_TOKEN``, ``HF_HUB_CACHE``, ``HF_HOME`` and ``HF_HUB_OFFLINE`` mean what they mean there.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pipeline.errors import HubError
+
+Kind = Literal["model", "dataset"]
+COMMIT = re.compile(r"[0-9a-f]{40}")
+ANSWER_WITHIN_S = 10  # of the one question asked before any download
+
+ROUTES = (
+    "Ways without it: a mirror (HF_ENDPOINT=https://…), a local folder or file (--dataset PATH, --encoder FOLDER), "
+    "or the sample with the offline encoder.\n"
+    "Works here and now: luigi --module tasks TrainLogReg --dataset sample --encoder minilm --pooling mean"
+)
+
+
+def cache_dir() -> Path:
+    """Return the hub cache folder, as huggingface_hub finds it."""
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if os.environ.get(variable):
+            return Path(os.environ[variable]).expanduser()
+    if os.environ.get("HF_HOME"):
+        return Path(os.environ["HF_HOME"]).expanduser() / "hub"
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "huggingface" / "hub"
+
+
+def is_offline() -> bool:
+    """Tell whether ``HF_HUB_OFFLINE`` (or transformers' own switch) forbids connections."""
+    value = (
+        os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    )
+    return value.upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def _repo_dir(kind: Kind, repo_id: str) -> Path:
+    return cache_dir() / f"{kind}s--{repo_id.replace('/', '--')}"
+
+
+def cached_snapshot(kind: Kind, repo_id: str, commit: str) -> Path | None:
+    """Return the cached folder of one commit, or None. Not every file need be there."""
+    folder = _repo_dir(kind, repo_id) / "snapshots" / commit
+    return folder if folder.is_dir() else None
+
+
+def resolve_commit(kind: Kind, repo_id: str, revision: str) -> str:
+    """Return the 40-hex commit that `revision` names.
+
+    A commit is itself; a branch or tag is read from the cache's refs, else the hub is asked once.
+
+    Raises
+    ------
+    HubError
+        If it is not in the cache and the hub does not answer.
+    """
+    if COMMIT.fullmatch(revision):
+        return revision
+    reference = _repo_dir(kind, repo_id) / "refs" / revision
+    if reference.is_file():
+        return reference.read_text(encoding="ascii").strip()
+    commit = _ask(kind, repo_id, revision)
+    if not COMMIT.fullmatch(commit):
+        raise HubError(
+            f"The hub named {commit!r} as the commit of {kind} {repo_id}, expected 40 hex digits.\n{ROUTES}"
+        )
+    return commit
+
+
+def fetch_snapshot(
+    kind: Kind, repo_id: str, commit: str, patterns: Sequence[str] | None = None
+) -> Path:
+    """Return a folder with the files of one commit, downloading those that are missing.
+
+    Parameters
+    ----------
+    kind, repo_id, commit
+        What to fetch.
+    patterns : sequence of str, optional
+        Only files that match one of these; None takes all.
+
+    Raises
+    ------
+    HubError
+        If something is missing and the hub cannot be reached or refuses.
+    """
+    _ask(
+        kind, repo_id, commit
+    )  # fails within seconds, where a download would try again and again
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(
+            repo_id,
+            repo_type=kind,
+            revision=commit,
+            allow_patterns=list(patterns) if patterns else None,
+        )
+    except Exception as error:  # the library's own errors, httpx's and the disk's
+        raise unreachable(kind, repo_id, commit, error) from error
+    return Path(folder)
+
+
+def _ask(kind: Kind, repo_id: str, revision: str) -> str:
+    """Ask the hub for the commit of a revision, once, for at most `ANSWER_WITHIN_S` seconds."""
+    if is_offline():
+        raise unreachable(
+            kind, repo_id, revision, "not in the local cache, and HF_HUB_OFFLINE is set"
+        )
+    from huggingface_hub import HfApi
+
+    try:
+        info = HfApi().repo_info(
+            repo_id, repo_type=kind, revision=revision, timeout=ANSWER_WITHIN_S
+        )
+    except Exception as error:  # the library's own errors and httpx's
+        raise unreachable(kind, repo_id, revision, error) from error
+    return str(info.sha)
+
+
+def unreachable(kind: Kind, repo_id: str, revision: str, reason: object) -> HubError:
+    """Return the error for something that cannot be fetched: what, the other routes, a command that works."""
+    name = "encoder" if kind == "model" else "data set"
+    why = (str(reason).strip().splitlines() or ["no answer"])[0]
+    return HubError(
+        f"Could not fetch {name} {repo_id} ({revision[:12]}) from the hub: {why}\n{ROUTES}"
+    )

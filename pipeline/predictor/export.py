@@ -1,0 +1,91 @@
+"""Puts a predictor together from what the stages left, without importing torch."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.config import EncoderSpec
+from pipeline.encoder.identity import EncoderSource, weight_names
+from pipeline.errors import ArtifactError
+from pipeline.heads.head import ARRAYS, load_head
+from pipeline.predictor.predictor import Parts, Predictor
+from pipeline.storage import check_contents
+
+
+def assemble(
+    *,
+    spec: EncoderSpec,
+    source: EncoderSource,
+    encoder_dir: Path,
+    model_dir: Path,
+    report: Path,
+) -> Predictor:
+    """Return the predictor of a finished run.
+
+    Parameters
+    ----------
+    spec : EncoderSpec
+    source : EncoderSource
+        Where the weights are.
+    encoder_dir : Path
+        The row store's ``encoder`` directory.
+    model_dir : Path
+        The fitted head.
+    report : Path
+        ``report.json``, for the card.
+
+    Raises
+    ------
+    ArtifactError
+        If the weights are not those that made the features.
+    """
+    facts = check_contents(encoder_dir)["facts"]
+    folder = source.fetch()
+    weights = {name: (folder / name).read_bytes() for name in weight_names(folder)}
+    for name, data in weights.items():
+        if hashlib.sha256(data).hexdigest() != facts["files"].get(name):
+            raise ArtifactError(
+                f"{folder / name} changed since the features were made. Run the same command again."
+            )
+    head = load_head(model_dir)
+    probes = np.load(encoder_dir / "probes.npy", allow_pickle=False)
+    return Predictor(
+        Parts(
+            spec=spec,
+            config=(encoder_dir / "config.json").read_bytes(),
+            tokenizer=(encoder_dir / "tokenizer.json").read_bytes(),
+            special=facts["special"],
+            weights=weights,
+            head=head.params(),
+            head_arrays={name: getattr(head, name) for name in ARRAYS},
+            probe_features=probes,
+            probe_proba=head.probabilities(probes),
+            card=make_card(json.loads(report.read_bytes())),
+        )
+    )
+
+
+def make_card(report: dict[str, Any]) -> dict[str, Any]:  # Any: JSON values
+    """Return what made a predictor, from its report: data, encoder, split, head and figures."""
+    encoder = {
+        name: value for name, value in report["encoder"].items() if name != "files"
+    }
+    return {
+        "dataset": {
+            name: report["dataset"][name] for name in ("name", "source", "texts")
+        },
+        "encoder": encoder,
+        "split": report["split"],
+        "head": {
+            name: report["head"][name]
+            for name in ("C", "class_weight", "sklearn_version")
+        },
+        "metrics": report["metrics"]["test"],
+        "baselines": {
+            name: figures["accuracy"] for name, figures in report["baselines"].items()
+        },
+        "versions": report["run"].get("versions", {}),
+    }

@@ -1,0 +1,188 @@
+"""The file format of a predictor, and reading it without trusting it.
+
+A file is a plain pickle stream (protocol 4, written by joblib without compression) of one call::
+
+    pipeline.predictor._restore_v1(digest, header, section, section, …)
+
+``header`` is JSON; ``digest`` its SHA-256. It lists every section (bytes) with name, size and SHA-256:
+``config.json``, ``tokenizer.json``, the encoder's safetensors files, the head's arrays and the probes' expected
+outputs as raw little-endian numbers. No other name occurs in the stream, so `load_predictor` can read it with an
+unpickler that knows that one name, and a changed bit anywhere is an error.
+"""
+
+import hashlib
+import json
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import EncoderSpec
+from pipeline.errors import ArtifactError
+from pipeline.predictor import _restore_v1
+from pipeline.predictor.predictor import Parts, Predictor
+
+KIND, VERSION = "frostbert-predictor", 1
+ARRAYS = ("mean", "scale", "coef", "intercept")  # of the head
+PROBE_ARRAYS = ("probe_features", "probe_proba")
+
+
+def pack(parts: Parts) -> tuple[object, ...]:
+    """Return the arguments of `_restore_v1` that give `parts` back."""
+    arrays: dict[str, NDArray[np.floating]] = dict(parts.head_arrays)
+    arrays |= {"probe_features": parts.probe_features, "probe_proba": parts.probe_proba}
+    sections: dict[str, bytes] = {
+        "config.json": parts.config,
+        "tokenizer.json": parts.tokenizer,
+        **parts.weights,
+    }
+    shapes: dict[str, object] = {}
+    for name, array in arrays.items():
+        little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"))
+        sections[f"{name}.array"] = little.tobytes()
+        shapes[name] = {"dtype": little.dtype.str, "shape": list(array.shape)}
+    header = {
+        "kind": KIND,
+        "version": VERSION,
+        "encoder": {name: getattr(parts.spec, name) for name in EncoderSpec.names()},
+        "special": parts.special,
+        "weights": list(parts.weights),
+        "head": parts.head,
+        "arrays": shapes,
+        "card": parts.card,
+        "sections": [
+            {
+                "name": name,
+                "size": len(data),
+                "sha256": hashlib.sha256(data).hexdigest(),
+            }
+            for name, data in sections.items()
+        ],
+    }
+    text = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return (hashlib.sha256(text.encode()).hexdigest(), text, *sections.values())
+
+
+def restore(digest: str, header: str, sections: Sequence[bytes]) -> Predictor:
+    """Return the predictor that `pack` described, after checking every byte.
+
+    Raises
+    ------
+    ArtifactError
+        If anything differs from what was written, or a newer version wrote it.
+    """
+    if (
+        not isinstance(header, str)
+        or hashlib.sha256(header.encode("utf-8", "replace")).hexdigest() != digest
+    ):
+        raise ArtifactError(
+            "The predictor's header is damaged: its SHA-256 differs. Copy or export the file again."
+        )
+    described = json.loads(header)
+    if described.get("kind") != KIND or described.get("version") != VERSION:
+        raise ArtifactError(
+            f"This is {described.get('kind')} version {described.get('version')}, expected {KIND} {VERSION}. "
+            "Update frostbert."
+        )
+    found: dict[str, bytes] = {}
+    if len(sections) != len(described["sections"]):
+        raise ArtifactError(
+            "The predictor's sections are not those of its header. Copy or export the file again."
+        )
+    for entry, data in zip(described["sections"], sections, strict=True):
+        if (
+            not isinstance(data, bytes)
+            or hashlib.sha256(data).hexdigest() != entry["sha256"]
+        ):
+            raise ArtifactError(
+                f"Section {entry['name']} is damaged: its SHA-256 differs. Copy or export the file again."
+            )
+        found[entry["name"]] = data
+    arrays = {
+        name: _array(found[f"{name}.array"], about)
+        for name, about in described["arrays"].items()
+    }
+    return Predictor(
+        Parts(
+            spec=EncoderSpec(**described["encoder"]),
+            config=found["config.json"],
+            tokenizer=found["tokenizer.json"],
+            special=described["special"],
+            weights={name: found[name] for name in described["weights"]},
+            head=described["head"],
+            head_arrays={name: arrays[name] for name in ARRAYS},
+            probe_features=arrays["probe_features"],
+            probe_proba=arrays["probe_proba"],
+            card=described["card"],
+        )
+    )
+
+
+def _array(
+    data: bytes, about: dict[str, Any]
+) -> NDArray[Any]:  # Any: the header names the dtype
+    return np.frombuffer(data, dtype=about["dtype"]).reshape(about["shape"])
+
+
+def save_predictor(predictor: Predictor, path: Path) -> None:
+    """Write a predictor; the same predictor always gives the same bytes."""
+    import joblib
+
+    joblib.dump(predictor, path, compress=0, protocol=4)
+
+
+class _OneName(pickle.Unpickler):
+    """An unpickler that knows `_restore_v1` and nothing else."""
+
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) == (_restore_v1.__module__, _restore_v1.__name__):
+            return _restore_v1
+        raise ArtifactError(
+            f"The file refers to {module}.{name}, which no predictor does; nothing of it was run. "
+            "Do not open it with joblib.load."
+        )
+
+
+def load_predictor(path: str | Path) -> Predictor:
+    """Load a predictor file without running anything that is not ours.
+
+    Unlike `joblib.load`, which runs whatever a file asks for: use that only on files you trust.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    Predictor
+        torch is imported when it first encodes.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is not a predictor, damaged, or of a newer version.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            predictor = _OneName(stream).load()
+            rest = stream.read(1)
+    except FileNotFoundError as error:
+        raise ArtifactError(
+            f"No predictor at {path}. Train one: luigi --module tasks TrainLogReg."
+        ) from error
+    except ArtifactError:
+        raise
+    except (
+        Exception
+    ) as error:  # a damaged stream can make the unpickler raise nearly anything
+        raise ArtifactError(
+            f"{path} is not a predictor file, or damaged: {error!r}. Copy or export it again."
+        ) from error
+    if not isinstance(predictor, Predictor) or rest:
+        raise ArtifactError(
+            f"{path} is not a predictor file, or has bytes behind its end. Copy or export it again."
+        )
+    return predictor

@@ -1,0 +1,1 @@
+"""The evaluation report: one set of numbers, as JSON, Markdown and HTML."""

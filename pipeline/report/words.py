@@ -1,0 +1,76 @@
+"""Figures as people read them: numbers with intervals, verdicts in a sentence."""
+
+from typing import Any
+
+Json = dict[str, Any]  # Any: JSON values
+
+NAMES = {
+    "accuracy": "accuracy",
+    "f1_macro": "macro F1",
+    "roc_auc": "ROC AUC",
+    "log_loss": "log loss",
+}
+BASELINE_NAMES = {
+    "majority": "majority class",
+    "tfidf_logreg": "TF-IDF + logistic regression",
+}
+
+
+def number(figure: Json) -> str:
+    """Return ``0.768 (0.748 to 0.787)``, or a dash with the reason."""
+    if figure["value"] is None:
+        return f"– ({figure.get('reason', 'undefined')})"
+    low, high = figure["ci95"]
+    return f"{figure['value']:.3f} ({low:.3f} to {high:.3f})"
+
+
+def verdict(report: Json, baseline: str) -> str:
+    """Return one sentence on accuracy against a baseline, with the paired interval and what to try."""
+    figure = report["comparison"][baseline]["accuracy"]
+    points, (low, high) = (
+        100 * figure["value"],
+        (100 * bound for bound in figure["ci95"]),
+    )
+    name = BASELINE_NAMES[baseline]
+    if low > 0:
+        return f"Better than {name} by {points:.1f} points (95 % {low:.1f} to {high:.1f}, paired)."
+    if high < 0:
+        worse = f"Worse than {name} by {-points:.1f} points (95 % {-high:.1f} to {-low:.1f}, paired)"
+        return f"{worse}: {advice(report)}."
+    level = f"Not distinguishable from {name}: difference {points:+.1f} points (95 % {low:+.1f} to {high:+.1f}, paired)"
+    return f"{level}; {advice(report)}."
+
+
+def advice(report: Json) -> str:
+    """Return what to try when the model is not better than a baseline."""
+    encoder = report["encoder"]
+    if encoder["pooling"] == "cls":
+        return "try --pooling mean"
+    if encoder["layer"] == -1:
+        return "try --layer -2, or another --encoder"
+    return "try another --encoder, or more labels"
+
+
+def headline(report: Json) -> str:
+    """Return the accuracy with its interval and the two baselines', on one line."""
+    test = report["metrics"]["test"]["accuracy"]
+    others = ", ".join(
+        f"{BASELINE_NAMES[name]} {figures['accuracy']['value']:.3f}"
+        for name, figures in report["baselines"].items()
+    )
+    return f"accuracy {number(test)} on {test['n']:,} rows; {others}"
+
+
+def summary(report: Json) -> str:
+    """Return the headline figures with their intervals, and the verdict, as a few lines of text."""
+    figures = report["metrics"]["test"]
+    width = max(map(len, NAMES.values()))
+    lines = [f"{name:<{width}}  {number(figures[key])}" for key, name in NAMES.items()]
+    split = report["split"]
+    where = (
+        f"{split['scored']} rows"
+        if split["mode"] == "official"
+        else "held-out train rows"
+    )
+    first = f"{split['n_test']:,} {where} scored, {split['n_fit']:,} fitted on; value (95 % interval)"
+    return "\n".join([first, *lines, verdict(report, "tfidf_logreg")])

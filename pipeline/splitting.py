@@ -1,0 +1,294 @@
+"""Splits and folds that do not leak, the same on every platform and library version.
+
+Rows of one data set are often pieces of each other. Texts that are equal, or of at least three words and
+contained in another text, form one group with the longest text that contains them; a group is never divided.
+Order comes from SHA-256 of the seed and the text, not from a random number generator, so a split depends on
+which texts there are and not on their order.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import SplitSpec
+from pipeline.errors import DataError, shown
+
+MIN_WORDS = 3  # shorter texts are contained in others by chance
+Label = int | str
+
+
+def normalise(text: str) -> str:
+    """Return `text` in lower case with single spaces, as it is compared for containment."""
+    return " ".join(text.casefold().split())
+
+
+class SpanIndex:
+    """Finds which of a set of texts are literal word spans of a given text.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        Normalised texts to find, of any number of words.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._found = set(texts)
+        self._lengths: dict[
+            str, set[int]
+        ] = {}  # first words (up to three) -> word counts of texts that begin so
+        for text in self._found:
+            words = text.split(" ")
+            self._lengths.setdefault(" ".join(words[:MIN_WORDS]), set()).add(len(words))
+
+    def spans(self, text: str) -> Iterator[str]:
+        """Yield every indexed text that is a word span of the normalised `text`, itself included."""
+        words = text.split(" ")
+        n = len(words)
+        for begin in range(n):
+            for head in range(1, min(MIN_WORDS, n - begin) + 1):
+                for length in self._lengths.get(
+                    " ".join(words[begin : begin + head]), ()
+                ):
+                    if head in {MIN_WORDS, length} and begin + length <= n:
+                        span = " ".join(words[begin : begin + length])
+                        if span in self._found:
+                            yield span
+
+
+def containment_groups(texts: Sequence[str]) -> list[str]:
+    """Return for each text the normalised text that names its group.
+
+    Parameters
+    ----------
+    texts : sequence of str, length n
+
+    Returns
+    -------
+    list of str, length n
+        The longest text of the set that contains it (in words, then characters, then alphabetically);
+        itself where nothing does, or where it has fewer than three words.
+    """
+    normal = [normalise(text) for text in texts]
+    distinct = set(normal)
+    index = SpanIndex([text for text in distinct if text.count(" ") >= MIN_WORDS - 1])
+    group = {text: text for text in distinct}
+    settled: set[str] = set()
+    for text in sorted(distinct, key=lambda t: (-t.count(" "), -len(t), t)):
+        for span in index.spans(text):
+            if (
+                span not in settled
+            ):  # texts come longest first: the first that contains it is the longest
+                group[span] = text
+                settled.add(span)
+    return [group[text] for text in normal]
+
+
+def _groups_in_order(
+    texts: Sequence[str], labels: Sequence[Label], seed: int
+) -> list[tuple[list[int], Counter[Label]]]:
+    """Return the rows and label counts of each group, in the seed's order."""
+    rows: dict[str, list[int]] = {}
+    for i, name in enumerate(containment_groups(texts)):
+        rows.setdefault(name, []).append(i)
+    order = sorted(
+        rows,
+        key=lambda name: hashlib.sha256(
+            f"{seed}|{name}".encode("utf-8", "surrogatepass")
+        ).digest(),
+    )
+    return [(rows[name], Counter(labels[i] for i in rows[name])) for name in order]
+
+
+def random_split(
+    texts: Sequence[str], labels: Sequence[Label], *, test_fraction: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the row numbers to fit on and to score: stratified, groups kept together.
+
+    Parameters
+    ----------
+    texts, labels : sequences of length n
+    test_fraction : float
+        Share of each class to score, strictly between 0 and 1.
+    seed : int
+
+    Returns
+    -------
+    fit, test : ndarray of int64
+        Sorted and disjoint; together all rows.
+
+    Raises
+    ------
+    DataError
+        If a class has a single row, or the groups leave one side without a class.
+    """
+    counts = Counter(labels)
+    single = [label for label, count in counts.items() if count < 2]
+    if single:
+        raise DataError(
+            f"Label {shown(single[0])} has a single row, but a random split needs one to fit on and one to score. "
+            "Add rows, remove it, or pass --header yes if the first line names the columns."
+        )
+    wanted = {
+        label: min(count - 1, max(1, round(count * test_fraction)))
+        for label, count in counts.items()
+    }
+    test: list[int] = []
+    for rows, found in _groups_in_order(texts, labels, seed):
+        gain = sum(
+            abs(wanted[label]) - abs(wanted[label] - count)
+            for label, count in found.items()
+        )
+        if gain > 0:
+            test += rows
+            for label, count in found.items():
+                wanted[label] -= count
+    fit = np.setdiff1d(np.arange(len(texts)), test)
+    for side, part in (("score", test), ("fit on", fit.tolist())):
+        lacking = set(counts) - {labels[i] for i in part}
+        if lacking:
+            raise DataError(
+                f"No row with label {shown(min(lacking, key=str))} is left to {side}: its texts belong together with "
+                "others. Pass data with a test file, another --seed or --test-fraction."
+            )
+    return fit, np.asarray(sorted(test), dtype=np.int64)
+
+
+def make_folds(
+    texts: Sequence[str], labels: Sequence[Label], *, n_folds: int, seed: int
+) -> NDArray[np.int8]:
+    """Return a fold number, 0 to `n_folds` - 1, for each row: stratified, groups kept together.
+
+    Each group goes to the fold that has least of the group's labels so far.
+    """
+    folds = np.zeros(len(texts), dtype=np.int8)
+    filled: list[Counter[Label]] = [Counter() for _ in range(n_folds)]
+    for rows, found in _groups_in_order(texts, labels, seed):
+        fold = min(
+            range(n_folds),
+            key=lambda f: (sum(filled[f][label] * c for label, c in found.items()), f),
+        )
+        folds[rows] = fold
+        filled[fold].update(found)
+    return folds
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How many scored rows share text with the rows fitted on.
+
+    Attributes
+    ----------
+    identical : int
+        Rows whose text is also a training text.
+    contained : int
+        Further rows whose text is a literal span of a training text.
+    containing : int
+        Further rows that contain a training text of at least three words.
+    n : int
+        Scored rows.
+    """
+
+    identical: int
+    contained: int
+    containing: int
+    n: int
+
+    @property
+    def share(self) -> float:
+        """Share of scored rows that overlap in any of the three ways."""
+        return (
+            (self.identical + self.contained + self.containing) / self.n
+            if self.n
+            else 0.0
+        )
+
+
+def count_overlap(fit_texts: Sequence[str], test_texts: Sequence[str]) -> Overlap:
+    """Return the `Overlap` of scored texts with training texts, compared as in `normalise`."""
+    fit = {normalise(text) for text in fit_texts}
+    test = [normalise(text) for text in test_texts]
+    wanted = SpanIndex([text for text in set(test) if text not in fit])
+    inside = {span for text in fit for span in wanted.spans(text)}
+    parts = SpanIndex([text for text in fit if text.count(" ") >= MIN_WORDS - 1])
+    identical = contained = containing = 0
+    for text in test:
+        if text in fit:
+            identical += 1
+        elif text in inside:
+            contained += 1
+        elif next(parts.spans(text), None) is not None:
+            containing += 1
+    return Overlap(identical, contained, containing, len(test))
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which rows are fitted on and which are scored.
+
+    Attributes
+    ----------
+    mode : {"official", "random"}
+    scored : {"train", "dev", "test"}
+        Which of the data set's own parts the scored rows come from.
+    fit, test : ndarray of int64
+        Sorted row numbers, disjoint.
+    folds : ndarray of int8
+        Cross-validation fold of each row of `fit`.
+    """
+
+    mode: str
+    scored: str
+    fit: NDArray[np.int64]
+    test: NDArray[np.int64]
+    folds: NDArray[np.int8]
+
+
+N_FOLDS = 5
+
+
+def choose_split(
+    texts: Sequence[str], labels: Sequence[Label], parts: Sequence[str], spec: SplitSpec
+) -> Split:
+    """Return the split that `spec` asks for.
+
+    Parameters
+    ----------
+    texts, labels, parts : sequences of length n
+        `parts` holds ``train``, ``dev`` or ``test``; unlabelled rows are not among them.
+    spec : SplitSpec
+
+    Raises
+    ------
+    DataError
+        If ``official`` is asked for and there are neither test nor dev rows.
+    """
+    of = np.asarray(parts, dtype=object)
+    train = np.flatnonzero(of == "train")
+    scored = next((part for part in ("test", "dev") if (of == part).any()), None)
+    if spec.split == "official" and scored is None:
+        raise DataError(
+            "--split official needs labelled test or dev rows; there are only train rows. Pass --split random."
+        )
+    if spec.split == "random" or scored is None:
+        own = train.tolist()
+        fit, test = random_split(
+            [texts[i] for i in own],
+            [labels[i] for i in own],
+            test_fraction=spec.test_fraction,
+            seed=spec.seed,
+        )
+        mode, scored, fit, test = "random", "train", train[fit], train[test]
+    else:
+        mode, fit, test = "official", train, np.flatnonzero(of == scored)
+    rows = fit.tolist()
+    folds = make_folds(
+        [texts[i] for i in rows],
+        [labels[i] for i in rows],
+        n_folds=N_FOLDS,
+        seed=spec.seed,
+    )
+    return Split(mode, scored, fit, test, folds)

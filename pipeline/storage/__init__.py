@@ -1,0 +1,31 @@
+"""Everything that touches our own files on disk: atomic directories, manifests, locks, digests."""
+
+from pipeline.storage.digests import DigestCache
+from pipeline.storage.locks import key_lock
+from pipeline.storage.manifest import (
+    check_contents,
+    is_complete,
+    read_manifest,
+    sha256_file,
+)
+from pipeline.storage.publish import (
+    Draft,
+    link_or_copy,
+    publish_directory,
+    quarantine,
+    replace_file,
+)
+
+__all__ = [
+    "DigestCache",
+    "Draft",
+    "check_contents",
+    "is_complete",
+    "key_lock",
+    "link_or_copy",
+    "publish_directory",
+    "quarantine",
+    "read_manifest",
+    "replace_file",
+    "sha256_file",
+]

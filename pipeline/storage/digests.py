@@ -1,0 +1,62 @@
+"""SHA-256 of files, remembered by path, size, modification time and inode.
+
+The memory is disposable: without it everything is hashed again. A file changed less than two seconds
+before it was hashed is not remembered, since its clock may be too coarse to show the next change.
+"""
+
+import json
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from pipeline.storage.manifest import sha256_file
+from pipeline.storage.publish import replace_file
+
+YOUNG_S = 2.0
+
+
+class DigestCache:
+    """Digests of files, kept in ``<root>/digests.json``.
+
+    Parameters
+    ----------
+    root : Path
+        The artifacts folder; it need not exist.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / "digests.json"
+        try:
+            known = json.loads(self._path.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            known = {}
+        self._known: dict[str, list[object]] = known if isinstance(known, dict) else {}
+
+    def sha256(self, path: Path) -> str:
+        """Return the SHA-256 of a file, as 64 hex digits, without reading it when it is known.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        """
+        path = path.resolve()
+        stat = path.stat()
+        signature: list[object] = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        known = self._known.get(str(path))
+        if (
+            isinstance(known, list)
+            and known[:3] == signature
+            and isinstance(known[3], str)
+        ):
+            return known[3]
+        digest = sha256_file(path)
+        if time.time() - stat.st_mtime > YOUNG_S:
+            self._known[str(path)] = [*signature, digest]
+            self._save()
+        return digest
+
+    def _save(self) -> None:
+        with suppress(OSError):  # a read-only artifacts folder: hash again next time
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(self._path, json.dumps(self._known, indent=0).encode())

@@ -1,0 +1,53 @@
+"""One build of one key at a time, on one machine.
+
+The lock only saves work: correctness rests on the rename in `publish`, so where a file system
+has no locks (some network shares) the work goes on without.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+try:
+    import fcntl
+except ImportError:  # Windows: no advisory locks; the rename alone decides
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def key_lock(root: Path, name: str) -> Iterator[None]:
+    """Hold ``<root>/locks/<name>`` while the block runs; wait for another process to let go.
+
+    The operating system frees the lock when its process ends, however it ends: no stale locks.
+    """
+    path = root / "locks" / name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a")
+    except OSError as error:
+        logger.warning(
+            "no lock for %s (%s): two runs may compute it twice", name, error
+        )
+        yield
+        return
+    with stream:
+        _acquire(stream.fileno(), name)
+        yield
+
+
+def _acquire(descriptor: int, name: str) -> None:
+    if fcntl is None:
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.info("waiting: another run is building %s", name)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        logger.warning(
+            "no lock for %s (%s): two runs may compute it twice", name, error
+        )

@@ -1,0 +1,98 @@
+"""``manifest.json``: what a directory holds, and the only sign that it is whole.
+
+A manifest names its stage, full key and key fields, and every file with size and SHA-256.
+A directory without a readable manifest does not exist for anybody.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import CacheError
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+MAX_MANIFEST_BYTES = 64 * 2**20  # a manifest is small; more is not one of ours
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, as 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:  # Any: values of a JSON object
+    """Return the manifest of `directory`.
+
+    Raises
+    ------
+    CacheError
+        If there is none, it is not JSON of the right form, or a newer version wrote it.
+    """
+    path = directory / MANIFEST
+    try:
+        if path.stat().st_size > MAX_MANIFEST_BYTES:
+            raise CacheError(
+                f"{path} is larger than any manifest. Remove the directory and run again."
+            )
+        manifest = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise CacheError(
+            f"No readable manifest in {directory}: {error}. Run the pipeline again to rebuild it."
+        ) from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise CacheError(
+            f"{path} is not a manifest of frostbert. Remove the directory and run again."
+        )
+    if manifest.get("format") != FORMAT:
+        raise CacheError(
+            f"{path} has format {manifest.get('format')!r}, this version reads {FORMAT}. "
+            "Use the version that wrote it, or another --artifacts folder."
+        )
+    return manifest
+
+
+def is_complete(directory: Path, key: str) -> bool:
+    """Tell whether `directory` is whole as far as its manifest, key and file sizes say.
+
+    Cheap: reads one small file and the sizes. Contents are checked by `check_contents`.
+    """
+    try:
+        manifest = read_manifest(directory)
+        return manifest.get("key") == key and all(
+            (directory / name).stat().st_size == entry["size"]
+            for name, entry in manifest["files"].items()
+        )
+    except (CacheError, OSError, KeyError, TypeError):
+        return False
+
+
+def check_contents(directory: Path) -> dict[str, Any]:
+    """Return the manifest of `directory` after comparing every file's SHA-256 with it.
+
+    Raises
+    ------
+    CacheError
+        Names the first file that is missing or differs.
+    """
+    manifest = read_manifest(directory)
+    for name, entry in manifest["files"].items():
+        path = directory / name
+        try:
+            found = sha256_file(path)
+        except OSError as error:
+            raise CacheError(f"{path} cannot be read: {error}.") from error
+        if not isinstance(entry, dict) or found != entry.get("sha256"):
+            raise CacheError(
+                f"{path} is damaged: its SHA-256 is not the one recorded when it was written."
+            )
+    return manifest
+
+
+def describe_files(directory: Path) -> dict[str, dict[str, object]]:
+    """Return name, size and SHA-256 of every file directly in `directory`, sorted by name."""
+    return {
+        path.name: {"size": path.stat().st_size, "sha256": sha256_file(path)}
+        for path in sorted(directory.iterdir())
+    }

@@ -1,0 +1,168 @@
+"""Directories that are there whole or not at all.
+
+A stage writes into ``<root>/tmp/…`` on the same file system; every file is flushed to disk, the manifest is
+written last, and one rename makes the directory visible. Whoever is second finds the first one's directory and
+drops his own. Nothing is ever overwritten in place.
+"""
+
+import errno
+import json
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.errors import CacheError
+from pipeline.storage.manifest import FORMAT, MANIFEST, describe_files, is_complete
+
+FULL_DISK = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+)  # they name no file when a write fails
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A directory being written: put files into `path`, and what is worth knowing into `facts`."""
+
+    path: Path
+    facts: dict[str, object] = field(default_factory=dict)
+
+
+@contextmanager
+def publish_directory(
+    final: Path, *, root: Path, stage: str, key: str, key_fields: Mapping[str, object]
+) -> Iterator[Draft]:
+    """Yield a `Draft`; when the block ends without an error, publish it as `final`.
+
+    Parameters
+    ----------
+    final : Path
+        Where the directory will be, below `root`.
+    root : Path
+        The artifacts folder; its ``tmp`` holds the draft.
+    stage, key, key_fields
+        Written to the manifest. `key` is the full fingerprint of `key_fields`.
+
+    Raises
+    ------
+    CacheError
+        If the disk refuses: no space, no permission, an I/O error.
+    """
+    scratch = (
+        root
+        / "tmp"
+        / f"{final.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
+    )
+    try:
+        with _disk_errors(root):
+            scratch.mkdir(parents=True)
+        draft = Draft(scratch)
+        with _disk_errors(root):
+            yield draft
+            _seal(draft, {"stage": stage, "key": key, "key_fields": key_fields})
+            _install(scratch, final, root=root, key=key)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _disk_errors(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        below = error.filename is not None and str(root) in str(error.filename)
+        if (
+            error.errno not in FULL_DISK and not below
+        ):  # somebody else's error, not our disk's
+            raise
+        free = shutil.disk_usage(root).free // 2**20 if root.exists() else 0
+        raise CacheError(
+            f"Cannot write below {root}: {error.strerror} ({error.filename}; {free:,} MB free). "
+            "Free space or permissions, or pass another --artifacts folder."
+        ) from error
+
+
+def _seal(draft: Draft, identity: Mapping[str, object]) -> None:
+    """Write the manifest last, and make every byte durable."""
+    manifest = {
+        "format": FORMAT,
+        **identity,
+        "files": describe_files(draft.path),
+        "facts": draft.facts,
+    }
+    text = json.dumps(
+        manifest, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False
+    )
+    (draft.path / MANIFEST).write_text(text, encoding="utf-8")
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in draft.path.iterdir():
+        path.chmod(0o444 & ~umask)
+        _fsync(path)
+    _fsync(draft.path)
+
+
+def _install(scratch: Path, final: Path, *, root: Path, key: str) -> None:
+    """Rename `scratch` to `final`; an equal directory already there wins, a damaged one makes way."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        scratch.rename(final)
+    except OSError:
+        if not final.exists():
+            raise
+        if is_complete(final, key):
+            return
+        quarantine(final, root=root)
+        scratch.rename(final)
+    _fsync(final.parent)
+
+
+def quarantine(directory: Path, *, root: Path) -> Path:
+    """Move a damaged directory to ``<root>/quarantine`` and return its new place.
+
+    Nothing is deleted: what was there can still be looked at.
+    """
+    place = root / "quarantine" / f"{directory.name}.{secrets.token_hex(4)}"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    directory.rename(place)
+    return place
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write `data` beside `path`, make it durable and rename it over `path`."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        with scratch.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def link_or_copy(target: Path, link: Path) -> None:
+    """Make `link` a relative symbolic link to `target`, atomically; a copy where links cannot be made."""
+    scratch = link.with_name(f".{link.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        scratch.symlink_to(os.path.relpath(target, link.parent))
+    except OSError:
+        (shutil.copytree if target.is_dir() else shutil.copy2)(target, scratch)
+        if link.is_dir() and not link.is_symlink():
+            shutil.rmtree(link)
+    scratch.replace(link)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,212 @@
+"""The one base of all stages: a keyed directory, built whole or not at all.
+
+Luigi says "the output exists"; a stage says "the output of exactly this input exists". The key covers the stage's
+name and schema, its own options and the keys of the stages it reads, so every path is known before anything runs.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, cast
+
+import luigi
+from luigi.task_register import Register
+
+from pipeline.config import fingerprint
+from pipeline.errors import CacheError
+from pipeline.storage import (
+    Draft,
+    check_contents,
+    is_complete,
+    key_lock,
+    publish_directory,
+    quarantine,
+)
+from tasks import ledger
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T", bound="Stage")
+RECORDED = (
+    "numpy",
+    "pandas",
+    "sklearn",
+    "torch",
+    "transformers",
+)  # versions that can matter to a result
+
+
+class _AlwaysNew(Register):
+    """Makes a new instance each time: a stage knows the bytes it reads, and those may have changed since the last."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: N805  # Any: as luigi's
+        return type.__call__(cls, *args, **kwargs)
+
+
+class DirectoryTarget(luigi.Target):
+    """A published directory; exists if its manifest has the right key and all files their sizes.
+
+    Parameters
+    ----------
+    path : Path
+    key : str
+        64 hex digits.
+    """
+
+    def __init__(self, path: Path, key: str) -> None:
+        self.path = path
+        self.key = key
+
+    def exists(self) -> bool:
+        """Tell whether the directory is whole."""
+        return is_complete(self.path, self.key)
+
+
+class Stage(luigi.Task, metaclass=_AlwaysNew):
+    """A step whose result is one directory below ``<artifacts>/<folder>``."""
+
+    artifacts = luigi.Parameter(
+        default="artifacts",
+        significant=False,
+        description="folder for everything written",
+    )
+
+    folder: ClassVar[str]
+    schema: ClassVar[int] = 1  # raise when the meaning of the stage's output changes
+
+    def __init__(
+        self,
+        *args: Any,
+        family: "dict[type[Stage], Stage] | None" = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]  # luigi's
+        # one instance of each kind, shared by all stages of a job
+        self._family = {} if family is None else family
+        self._family[type(self)] = self
+        _ = self.key  # whatever is wrong with options or inputs is said now, before anything is scheduled
+
+    @property
+    def root(self) -> Path:
+        """Return the artifacts folder."""
+        return Path(self.artifacts)
+
+    @cached_property
+    def upstream(self) -> Mapping[str, "Stage"]:
+        """Return the stages this one reads, by name."""
+        return {}
+
+    def requires(self) -> Mapping[str, "Stage"]:
+        """Return the stages this one reads, for Luigi."""
+        return self.upstream
+
+    def stage(self, kind: type[T]) -> T:
+        """Return the stage of another kind with the same options."""
+        if kind not in self._family:
+            names = [name for name, _ in kind.get_params()]  # type: ignore[no-untyped-call]  # luigi's
+            kind(family=self._family, **{name: getattr(self, name) for name in names})
+        return cast("T", self._family[kind])
+
+    def identity(self) -> dict[str, object]:
+        """Return the stage's own part of the key: the options that change its result."""
+        return {}
+
+    @cached_property
+    def key_fields(self) -> dict[str, object]:
+        """Return everything the key covers."""
+        inputs = {name: stage.key for name, stage in self.upstream.items()}
+        return {
+            "stage": self.get_task_family(),
+            "schema": self.schema,
+            **self.identity(),
+            "inputs": inputs,
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """Return the fingerprint of `key_fields`, 64 hex digits."""
+        return fingerprint(self.key_fields)
+
+    @property
+    def slug(self) -> str:
+        """Return a readable name for the directory; never part of the key."""
+        raise NotImplementedError
+
+    @cached_property
+    def directory(self) -> Path:
+        """Return where the result is or will be: ``<folder>/<slug>-<key12>``, or the same key under an older slug."""
+        return keyed_directory(self.root / self.folder, self.slug, self.key)
+
+    def output(self) -> DirectoryTarget:
+        """Return the target, for Luigi."""
+        return DirectoryTarget(self.directory, self.key)
+
+    def run(self) -> None:
+        """Build the result once, whoever else tries to; note it in the run's journal."""
+        began = time.monotonic()
+        with key_lock(self.root, f"{self.folder}-{self.key[:16]}.lock"):
+            if self.complete():  # another run was quicker
+                return
+            self._check_inputs()
+            said, facts = self.produce(began)
+        elapsed_s = round(time.monotonic() - began, 2)
+        ledger.note(self.root, stage=self.get_task_family(), **facts)
+        logger.info("%s: %s (%.1f s)", self.get_task_family(), said, elapsed_s)
+
+    def produce(self, began: float) -> tuple[str, dict[str, object]]:
+        """Publish the directory; return a line for people and facts for the ledger."""
+        with publish_directory(
+            self.directory,
+            root=self.root,
+            stage=self.get_task_family(),
+            key=self.key,
+            key_fields=self.key_fields,
+        ) as draft:
+            said = self.build(draft)
+            draft.facts["elapsed_s"] = round(time.monotonic() - began, 3)
+            draft.facts["versions"] = loaded_versions()
+        return said, {}
+
+    def build(self, draft: Draft) -> str:
+        """Write the result into ``draft.path``; return a line for people."""
+        raise NotImplementedError
+
+    def _check_inputs(self) -> None:
+        """Compare every byte of the stages read with their manifests.
+
+        Raises
+        ------
+        CacheError
+            If one is damaged; it is in quarantine then, and the next run builds it again.
+        """
+        for stage in self.upstream.values():
+            try:
+                check_contents(stage.directory)
+            except CacheError as error:
+                place = quarantine(stage.directory, root=self.root)
+                raise CacheError(
+                    f"{error} Moved to {place}. Run the same command again: {stage.get_task_family()} is rebuilt."
+                ) from error
+
+
+def keyed_directory(parent: Path, slug: str, key: str) -> Path:
+    """Return ``parent/<slug>-<key12>``, or the directory that already ends in this key."""
+    ending = f"-{key[:12]}"
+    found = (
+        sorted(path.name for path in parent.glob(f"*{ending}"))
+        if parent.is_dir()
+        else []
+    )
+    return parent / (found[0] if found else slug + ending)
+
+
+def loaded_versions() -> dict[str, str]:
+    """Return the versions of Python and of the recorded packages that this process has imported."""
+    found = {
+        name: str(sys.modules[name].__version__)
+        for name in RECORDED
+        if name in sys.modules
+    }
+    return {"python": sys.version.split()[0], **found}

@@ -1,0 +1,54 @@
+"""From a file, folder or hub to one checked table of rows."""
+
+from functools import cached_property
+
+from pipeline.config import DatasetSpec
+from pipeline.datasets.sources import Source, find_source
+from pipeline.storage import DigestCache, Draft
+from tasks.base import Stage
+from tasks.options import DatasetOptions, spec_of
+
+
+class PrepareDataset(DatasetOptions, Stage):
+    """Read, check and store the rows: ``datasets/<slug>-<key>/rows.parquet``."""
+
+    folder = "datasets"
+
+    @cached_property
+    def spec(self) -> DatasetSpec:
+        """Return the options, checked."""
+        return spec_of(self, DatasetSpec)
+
+    @cached_property
+    def source(self) -> Source:
+        """Return the data set that the options name; raises if there is none."""
+        return find_source(self.spec, DigestCache(self.root).sha256)
+
+    @property
+    def slug(self) -> str:
+        """Return the source's short name."""
+        return self.source.slug
+
+    def identity(self) -> dict[str, object]:
+        """Return the digests or the commit of the source, and how it is read."""
+        spec = self.spec
+        return {
+            "source": self.source.identity,
+            "text_column": spec.text_column,
+            "label_column": spec.label_column,
+            "separator": spec.separator,
+            "header": spec.header,
+            "empty_text": spec.empty_text,
+            "limit": spec.limit,
+        }
+
+    def build(self, draft: Draft) -> str:
+        """Read and check the rows."""
+        from pipeline.datasets.table import make_table
+
+        table, ledger = make_table(self.source.read(), self.spec)
+        table.save(draft.path)
+        draft.facts["source"] = self.source.identity
+        draft.facts["ledger"] = ledger
+        labels = ledger["texts"]["train_labels"]
+        return f"{len(table.texts):,} rows, train labels {labels}"

@@ -1,0 +1,88 @@
+"""Score the model and write the report."""
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from pipeline.storage import Draft, read_manifest
+from tasks import ledger
+from tasks.base import Stage
+from tasks.baselines import FitBaselines
+from tasks.dataset import PrepareDataset
+from tasks.features import ExtractFeatures
+from tasks.logreg import FitLogReg
+from tasks.options import (
+    ComputeOptions,
+    DatasetOptions,
+    EncoderOptions,
+    HeadOptions,
+    SplitOptions,
+)
+from tasks.split import SplitDataset
+
+
+class EvaluateModel(
+    HeadOptions, ComputeOptions, EncoderOptions, SplitOptions, DatasetOptions, Stage
+):
+    """Figures with intervals beside the baselines': ``reports/<slug>-<key>/report.{json,md,html}``."""
+
+    folder = "reports"
+
+    @cached_property
+    def upstream(self) -> Mapping[str, Stage]:
+        """Read everything made so far."""
+        return {
+            "dataset": self.stage(PrepareDataset),
+            "split": self.stage(SplitDataset),
+            "features": self.stage(ExtractFeatures),
+            "model": self.stage(FitLogReg),
+            "baselines": self.stage(FitBaselines),
+        }
+
+    @property
+    def slug(self) -> str:
+        """Return the data set's short name."""
+        return self.upstream["dataset"].slug
+
+    def build(self, draft: Draft) -> str:
+        """Compute the figures and render the report."""
+        from pipeline.report.build import ReportInputs, build_report
+        from pipeline.report.render import write_report
+
+        features = self.upstream["features"]
+        assert isinstance(features, ExtractFeatures)  # as `upstream` made it
+        inputs = ReportInputs(
+            dataset=self.upstream["dataset"].directory,
+            split=self.upstream["split"].directory,
+            features=features.directory,
+            model=self.upstream["model"].directory,
+            baselines=self.upstream["baselines"].directory,
+            root=self.root,
+            name=self.slug,
+            spec=features.spec,
+            identity=features.source.identity,
+        )
+        report = build_report(inputs)
+        report["run"] = {
+            "previous": self._previous(),
+            "seconds": {
+                name: read_manifest(stage.directory)["facts"].get("elapsed_s")
+                for name, stage in self.upstream.items()
+            },
+        }
+        write_report(report, draft.path)
+        return str(report["headline"])
+
+    def _previous(self) -> dict[str, object] | None:
+        """Return when and with which figures the last finished run on the same data set ended."""
+        same = [
+            entry
+            for entry in ledger.entries(self.root)
+            if entry.get("figures")
+            and entry.get("keys", {}).get("PrepareDataset")
+            == self.upstream["dataset"].key
+        ]
+        return (
+            {name: same[-1].get(name) for name in ("when", "command", "figures")}
+            if same
+            else None
+        )

@@ -1,0 +1,118 @@
+"""Frozen-encoder features of every row, each text encoded once."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import ComputeSpec, EncoderSpec, fingerprint
+from pipeline.encoder.identity import EncoderSource, find_encoder
+from pipeline.errors import CacheError
+from pipeline.features import spawn
+from pipeline.storage import DigestCache, is_complete, read_manifest
+from tasks.base import DirectoryTarget, Stage, keyed_directory
+from tasks.dataset import PrepareDataset
+from tasks.options import ComputeOptions, DatasetOptions, EncoderOptions, spec_of
+from tasks.progress import show_progress
+
+
+class FeaturesTarget(DirectoryTarget):
+    """A data set's feature list, with the shards it refers to and the encoder's own directory."""
+
+    def __init__(self, path: Path, key: str, encoder_key: str) -> None:
+        super().__init__(path, key)
+        self.encoder_key = encoder_key
+
+    def exists(self) -> bool:
+        """Tell whether list, shards and encoder directory are whole."""
+        store = self.path.parent.parent
+        if not (super().exists() and is_complete(store / "encoder", self.encoder_key)):
+            return False
+        try:
+            shards = read_manifest(self.path)["facts"]["shards"]
+        except (CacheError, KeyError):
+            return False
+        return all(is_complete(store / "shards" / name, name) for name in shards)
+
+
+class ExtractFeatures(ComputeOptions, EncoderOptions, DatasetOptions, Stage):
+    """Encode what the store does not hold: ``features/<encoder>-<fp>/datasets/<key>/``."""
+
+    folder = "features"
+
+    @cached_property
+    def upstream(self) -> Mapping[str, Stage]:
+        """Read the rows."""
+        return {"dataset": self.stage(PrepareDataset)}
+
+    @cached_property
+    def spec(self) -> EncoderSpec:
+        """Return the options, checked."""
+        return spec_of(self, EncoderSpec)
+
+    @cached_property
+    def source(self) -> EncoderSource:
+        """Return the encoder that the options name; raises if there is none."""
+        return find_encoder(self.spec, DigestCache(self.root).sha256)
+
+    @property
+    def slug(self) -> str:
+        """Return the encoder's short name."""
+        return self.source.slug
+
+    @cached_property
+    def encoder_fields(self) -> dict[str, object]:
+        """Return everything that decides a feature's value."""
+        return self.source.key_fields(self.spec)
+
+    @cached_property
+    def encoder_key(self) -> str:
+        """Return the fingerprint of the encoder configuration: one row store each."""
+        return fingerprint(self.encoder_fields)
+
+    def identity(self) -> dict[str, object]:
+        """Return the encoder configuration; `ComputeOptions` change nothing."""
+        spec_of(self, ComputeSpec)  # refuses nonsense early
+        return {"encoder": self.encoder_fields}
+
+    @cached_property
+    def store(self) -> Path:
+        """Return the row store's folder."""
+        return keyed_directory(self.root / self.folder, self.slug, self.encoder_key)
+
+    @cached_property
+    def directory(self) -> Path:
+        """Return the data set's feature list inside the row store."""
+        return self.store / "datasets" / self.key[:12]
+
+    def output(self) -> FeaturesTarget:
+        """Return the target, for Luigi."""
+        return FeaturesTarget(self.directory, self.key, self.encoder_key)
+
+    def produce(self, began: float) -> tuple[str, dict[str, object]]:
+        """Let a process of its own encode; this one never imports torch."""
+        request: dict[str, object] = {
+            "root": str(self.root.absolute()),
+            "folder": str(self.store.absolute()),
+            "name": self.directory.name,
+            "table": str(self.upstream["dataset"].directory.absolute()),
+            "key": self.key,
+            "key_fields": self.key_fields,
+            "encoder": asdict(self.spec),
+            "compute": asdict(spec_of(self, ComputeSpec)),
+            "identity": self.source.identity,
+            "encoder_key": self.encoder_key,
+            "encoder_key_fields": self.encoder_fields,
+        }
+        with show_progress(self) as on_message:
+            done: dict[str, Any] = spawn.extract(
+                request, on_message
+            )  # Any: JSON values
+        said = f"{done['rows_encoded']:,} texts encoded, {done['rows_reused']:,} rows from the store"
+        if done["rows_per_s"]:
+            said += f", {done['rows_per_s']:,} rows/s on {done['device']}"
+        return said, {
+            "rows_encoded": done["rows_encoded"],
+            "rows_reused": done["rows_reused"],
+        }

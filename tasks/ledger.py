@@ -1,0 +1,177 @@
+"""``runs.jsonl``: one line a run, also for those that had nothing to do or failed.
+
+While a run works, its stages note what they did in a journal below ``tmp``: with several workers each stage is a
+process of its own, so memory would not do. The line is written when the last stage is done, when there was nothing to
+do, or when the process ends with the journal still open.
+"""
+
+import atexit
+import json
+import os
+import secrets
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+LEDGER = "runs.jsonl"
+_LOADED = time.monotonic()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is under way.
+
+    Attributes
+    ----------
+    owner : object
+        The task whose run it is.
+    root : Path
+        The artifacts folder.
+    keys : dict of stage name to key
+    """
+
+    owner: object
+    root: Path
+    keys: Mapping[str, str]
+    id: str = field(default_factory=lambda: secrets.token_hex(6))
+    began: float = field(default_factory=time.monotonic)
+    pid: int = field(default_factory=os.getpid)
+
+    @property
+    def journal(self) -> Path:
+        """Return the file the stages note into; there while the run is open."""
+        return self.root / "tmp" / f"run-{self.id}.jsonl"
+
+
+_current: Run | None = None
+
+
+def begin(owner: object, root: Path, keys: Mapping[str, str]) -> None:
+    """Open the run of a task, if it is not open yet; another one that is still open has failed."""
+    global _current  # noqa: PLW0603  # forked workers inherit it
+    if _current is not None and _current.owner is owner:
+        return
+    close_failed()
+    _current = Run(owner, root, keys)
+    _append(_current.journal, {})
+
+
+def note(root: Path, **facts: object) -> None:
+    """Note what a stage did; without an open run (a stage run by itself) nothing is kept."""
+    if _current is not None and _current.root == root:
+        _append(_current.journal, facts)
+
+
+def note_failure(message: str) -> None:
+    """Note why a stage failed."""
+    if _current is not None:
+        _append(_current.journal, {"error": message})
+
+
+def close(
+    status: str, *, figures: Mapping[str, object] | None = None, n_rows: int = 0
+) -> None:
+    """Write the open run's line, if it is still open.
+
+    Parameters
+    ----------
+    status : {"ok", "failed"}
+    figures : dict, optional
+        Test metrics with their intervals.
+    n_rows : int
+        Rows of the data set, all reused if the encoder did not run.
+    """
+    run = _current
+    if run is None:
+        return
+    try:
+        notes = [
+            json.loads(line)
+            for line in run.journal.read_text(encoding="utf-8").splitlines()
+        ]
+        run.journal.unlink()
+    except (OSError, ValueError):
+        return  # closed by a worker, or the folder is gone
+    counts = {"rows_encoded": 0, "rows_reused": n_rows}
+    for facts in notes:
+        counts.update({name: facts[name] for name in counts if name in facts})
+    errors = [facts["error"] for facts in notes if "error" in facts]
+    write(
+        run.root,
+        {
+            "keys": dict(run.keys),
+            "status": status,
+            "stages_run": [facts["stage"] for facts in notes if "stage" in facts],
+            **counts,
+            "seconds": round(time.monotonic() - run.began, 3),
+            "figures": dict(figures or {}),
+            **({"error": errors[0]} if errors else {}),
+        },
+    )
+
+
+def write_noop(
+    root: Path, keys: Mapping[str, str], *, figures: Mapping[str, object], n_rows: int
+) -> None:
+    """Write the line of a run that found everything done; its seconds count from when this module was loaded."""
+    counts = {"rows_encoded": 0, "rows_reused": n_rows}
+    seconds = round(time.monotonic() - _LOADED, 3)
+    entry = {
+        "keys": dict(keys),
+        "status": "noop",
+        "stages_run": [],
+        **counts,
+        "seconds": seconds,
+    }
+    write(root, {**entry, "figures": dict(figures)})
+
+
+def close_failed() -> None:
+    """Write the line of a run that ended without success; in the process that opened it."""
+    if _current is not None and _current.pid == os.getpid():
+        close("failed")
+
+
+def write(root: Path, entry: Mapping[str, object]) -> None:
+    """Append one line to the ledger, with the time and the command."""
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    _append(root / LEDGER, {"when": when, "command": command, **entry})
+
+
+def entries(root: Path) -> list[dict[str, Any]]:  # Any: JSON values
+    """Return the ledger's lines, oldest first; a damaged line is left out."""
+    try:
+        lines = (root / LEDGER).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+def _append(path: Path, entry: Mapping[str, object]) -> None:
+    """Add one JSON line in a single write, so that lines of several processes do not mix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = (
+        json.dumps(entry, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        + b"\n"
+    )
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        os.write(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+atexit.register(close_failed)

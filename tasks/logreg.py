@@ -1,0 +1,77 @@
+"""Fit logistic regression on cached features."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from importlib.metadata import version
+
+from pipeline.config import HeadSpec
+from pipeline.storage import Draft
+from tasks.base import Stage
+from tasks.dataset import PrepareDataset
+from tasks.features import ExtractFeatures
+from tasks.options import (
+    ComputeOptions,
+    DatasetOptions,
+    EncoderOptions,
+    HeadOptions,
+    SplitOptions,
+    spec_of,
+)
+from tasks.split import SplitDataset
+
+
+class FitLogReg(
+    HeadOptions, ComputeOptions, EncoderOptions, SplitOptions, DatasetOptions, Stage
+):
+    """Standardise and fit, searching C on the training rows: ``models/<slug>-<key>/``."""
+
+    folder = "models"
+
+    @cached_property
+    def upstream(self) -> Mapping[str, Stage]:
+        """Read labels, rows to fit on, and features."""
+        return {
+            "dataset": self.stage(PrepareDataset),
+            "split": self.stage(SplitDataset),
+            "features": self.stage(ExtractFeatures),
+        }
+
+    @cached_property
+    def spec(self) -> HeadSpec:
+        """Return the options, checked."""
+        return spec_of(self, HeadSpec)
+
+    @property
+    def slug(self) -> str:
+        """Return the data set's short name."""
+        return self.upstream["dataset"].slug
+
+    def identity(self) -> dict[str, object]:
+        """Return the head's options and the solver's version."""
+        sklearn = ".".join(version("scikit-learn").split(".")[:2])
+        return {
+            "C": self.spec.C,
+            "class_weight": self.spec.class_weight,
+            "sklearn": sklearn,
+        }
+
+    def build(self, draft: Draft) -> str:
+        """Fit on the training rows."""
+        import numpy as np
+
+        from pipeline.datasets.table import Table
+        from pipeline.features.store import load_features
+        from pipeline.heads.head import save_head
+        from pipeline.heads.logreg import fit_head
+
+        split = self.upstream["split"].directory
+        fit, folds = np.load(split / "fit.npy"), np.load(split / "folds.npy")
+        labels = Table.load(self.upstream["dataset"].directory).labels[fit]
+        features = load_features(self.upstream["features"].directory, self.root)[fit]
+        head = fit_head(features, labels, self.spec, folds)
+        save_head(head, draft.path)
+        searched = (
+            f", chosen of {len(head.search)} by cross-validation" if head.search else ""
+        )
+        ended = "" if head.converged else "; NOT CONVERGED"
+        return f"{len(head.classes)} classes on {features.shape[1]} features, C = {head.C:g}{searched}{ended}"

@@ -1,0 +1,172 @@
+"""The options of the command line, in groups that tasks inherit.
+
+Each option quotes its default from the dataclass in `pipeline.config` that also checks its value.
+"""
+
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import luigi
+
+from pipeline.config import ComputeSpec, DatasetSpec, EncoderSpec, HeadSpec, SplitSpec
+from pipeline.errors import ConfigError, shown
+
+Spec = TypeVar("Spec", DatasetSpec, EncoderSpec, SplitSpec, HeadSpec, ComputeSpec)
+
+
+class WholeNumber(luigi.IntParameter):
+    """An int; a text that is none is a `ConfigError` that names the option."""
+
+    def parse(self, text: str) -> int:
+        """Return the number in `text`."""
+        return int(_number(self, text, int, "a whole number"))
+
+
+class Number(luigi.FloatParameter):
+    """A float; 1 and 1.0 are the same task."""
+
+    def parse(self, text: str) -> float:
+        """Return the number in `text`."""
+        return float(_number(self, text, float, "a number"))
+
+    def normalize(self, value: float) -> float:
+        """Return `value` as float."""
+        return float(value)
+
+
+class AutoOr(luigi.Parameter):
+    """The word ``auto`` or a number."""
+
+    def __init__(
+        self, kind: type[int] | type[float], **kwargs: Any
+    ) -> None:  # Any: luigi's own
+        super().__init__(**kwargs)
+        self._kind = kind
+
+    def normalize(self, value: Any) -> Any:  # Any: str, int or float
+        """Return ``auto`` or the number."""
+        return (
+            value
+            if value == "auto"
+            else _number(self, value, self._kind, "'auto' or a number")
+        )
+
+    def _warn_on_wrong_param_type(self, param_name: str, param_value: object) -> None:
+        """Say nothing: both types are meant."""
+
+
+def _number(
+    parameter: Any, value: object, kind: Any, expected: str
+) -> Any:  # Any: luigi keeps the name private
+    try:
+        return kind(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        flag = str(parameter._attribute_name).replace("_", "-")
+        raise ConfigError(
+            f"--{flag} is {shown(value)}, expected {expected}."
+        ) from error
+
+
+def spec_of(task: luigi.Task, kind: type[Spec]) -> Spec:
+    """Return the option group `kind` filled from a task's parameters, checked."""
+    return kind(**{field.name: getattr(task, field.name) for field in fields(kind)})
+
+
+class DatasetOptions:
+    """Where the rows come from."""
+
+    dataset = luigi.Parameter(
+        default=DatasetSpec.dataset,
+        description="sst2, sst2-tutorial, sample, hf:<repo>[:<config>][@<revision>], a file, or a folder with train.*",
+    )
+    text_column = luigi.Parameter(
+        default=DatasetSpec.text_column, description="name or 1-based number; auto"
+    )
+    label_column = luigi.Parameter(
+        default=DatasetSpec.label_column, description="name or 1-based number; auto"
+    )
+    separator = luigi.Parameter(
+        default=DatasetSpec.separator,
+        description="what stands between two fields; auto",
+    )
+    header = luigi.Parameter(default=DatasetSpec.header, description="auto, yes, no")
+    empty_text = luigi.Parameter(
+        default=DatasetSpec.empty_text, description="error, drop, keep"
+    )
+    limit = WholeNumber(
+        default=DatasetSpec.limit, description="only the first N training rows; 0: all"
+    )
+
+
+class EncoderOptions:
+    """Which vectors are taken from which transformer."""
+
+    encoder = luigi.Parameter(
+        default=EncoderSpec.encoder,
+        description="hub id, local folder, or minilm (offline)",
+    )
+    revision = luigi.Parameter(
+        default=EncoderSpec.revision, description="hub commit, tag or branch; auto"
+    )
+    pooling = luigi.Parameter(
+        default=EncoderSpec.pooling, description="cls, mean, max, pooler"
+    )
+    layer = WholeNumber(
+        default=EncoderSpec.layer, description="index into hidden_states; -1: last"
+    )
+    max_length = WholeNumber(
+        default=EncoderSpec.max_length, description="tokens kept of each text"
+    )
+    precision = luigi.Parameter(
+        default=EncoderSpec.precision, description="float32, bfloat16, int8"
+    )
+    feature_dtype = luigi.Parameter(
+        default=EncoderSpec.feature_dtype, description="float32, float16 in the store"
+    )
+
+
+class SplitOptions:
+    """Which rows are fitted on, and which are scored."""
+
+    split = luigi.Parameter(
+        default=SplitSpec.split, description="auto, official, random"
+    )
+    test_fraction = Number(
+        default=SplitSpec.test_fraction,
+        description="share of rows to score, for random",
+    )
+    seed = WholeNumber(
+        default=SplitSpec.seed, description="for random, and for cross-validation folds"
+    )
+
+
+class HeadOptions:
+    """How the classifier is fitted."""
+
+    C = AutoOr(
+        float,
+        default=HeadSpec.C,
+        description="inverse regularisation; auto: cross-validated on train rows",
+    )
+    class_weight = luigi.Parameter(
+        default=HeadSpec.class_weight, description="none, balanced"
+    )
+
+
+class ComputeOptions:
+    """How the encoder is run; part of no key."""
+
+    backend = luigi.Parameter(
+        default=ComputeSpec.backend, significant=False, description="auto, torch"
+    )
+    device = luigi.Parameter(
+        default=ComputeSpec.device,
+        significant=False,
+        description="auto, cpu, cuda, cuda:1, mps",
+    )
+    batch_tokens = AutoOr(
+        int,
+        default=ComputeSpec.batch_tokens,
+        significant=False,
+        description="tokens in a batch, padding included",
+    )

@@ -1,0 +1,64 @@
+"""Which rows are fitted on and which are scored."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cached_property
+
+from pipeline.config import SplitSpec
+from pipeline.storage import Draft
+from tasks.base import Stage
+from tasks.dataset import PrepareDataset
+from tasks.options import DatasetOptions, SplitOptions, spec_of
+
+
+class SplitDataset(SplitOptions, DatasetOptions, Stage):
+    """Split without leaks: ``splits/<slug>-<key>/{fit,test,folds}.npy``."""
+
+    folder = "splits"
+
+    @cached_property
+    def upstream(self) -> Mapping[str, Stage]:
+        """Read the rows."""
+        return {"dataset": self.stage(PrepareDataset)}
+
+    @cached_property
+    def spec(self) -> SplitSpec:
+        """Return the options, checked."""
+        return spec_of(self, SplitSpec)
+
+    @property
+    def slug(self) -> str:
+        """Return the data set's short name and the mode."""
+        return f"{self.upstream['dataset'].slug}-{self.spec.split}"
+
+    def identity(self) -> dict[str, object]:
+        """Return the options; fraction and seed do not matter to an official split but for the folds."""
+        return asdict(self.spec)
+
+    def build(self, draft: Draft) -> str:
+        """Choose the rows and count what overlap remains."""
+        import numpy as np
+
+        from pipeline.datasets.table import Table
+        from pipeline.splitting import choose_split, count_overlap
+
+        table = Table.load(self.upstream["dataset"].directory)
+        split = choose_split(
+            table.texts, table.labels.tolist(), table.splits.tolist(), self.spec
+        )
+        overlap = count_overlap(
+            [table.texts[i] for i in split.fit], [table.texts[i] for i in split.test]
+        )
+        for name in ("fit", "test", "folds"):
+            np.save(draft.path / f"{name}.npy", getattr(split, name))
+        draft.facts.update(
+            mode=split.mode,
+            scored=split.scored,
+            n_fit=len(split.fit),
+            n_test=len(split.test),
+        )
+        draft.facts["overlap"] = {**asdict(overlap), "share": overlap.share}
+        return (
+            f"{split.mode}, {len(split.fit):,} rows to fit on, {len(split.test):,} to score; "
+            f"{overlap.share:.1%} of these overlap with training texts"
+        )

@@ -1,0 +1,133 @@
+"""The whole job, and what it says at its end."""
+
+import json
+import sys
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import luigi
+
+from pipeline.errors import PipelineError
+from pipeline.storage import link_or_copy, read_manifest
+from tasks import ledger
+from tasks.base import Stage, keyed_directory
+from tasks.baselines import FitBaselines
+from tasks.dataset import PrepareDataset
+from tasks.evaluation import EvaluateModel
+from tasks.features import ExtractFeatures
+from tasks.logreg import FitLogReg
+from tasks.options import (
+    ComputeOptions,
+    DatasetOptions,
+    EncoderOptions,
+    HeadOptions,
+    SplitOptions,
+)
+from tasks.predictor import ExportPredictor
+from tasks.split import SplitDataset
+
+KINDS: tuple[type[Stage], ...] = (
+    PrepareDataset,
+    ExtractFeatures,
+    SplitDataset,
+    FitBaselines,
+    FitLogReg,
+    EvaluateModel,
+    ExportPredictor,
+)
+
+
+class TrainLogReg(
+    HeadOptions, ComputeOptions, EncoderOptions, SplitOptions, DatasetOptions, Stage
+):
+    """Train a classifier: every stage, a report and a predictor.
+
+    Its own result is a folder of links, ``runs/<slug>-<key>/``, and ``latest``, which points at the newest one.
+    """
+
+    folder = "runs"
+
+    @cached_property
+    def upstream(self) -> Mapping[str, Stage]:
+        """Require every stage, so that one deleted in the middle is built again, and only it."""
+        return {kind.__name__: self.stage(kind) for kind in KINDS}
+
+    @property
+    def slug(self) -> str:
+        """Return the data set's short name."""
+        return self.upstream["PrepareDataset"].slug
+
+    def complete(self) -> bool:
+        """Tell whether every stage is complete."""
+        return all(stage.complete() for stage in self.upstream.values())
+
+    def run(self) -> None:
+        """Close the run: every stage is there."""
+        self.finish("ok")
+
+    def finish(self, status: str) -> None:
+        """Point ``latest`` at this result, write the ledger's line and print the headline."""
+        files = self._link_latest()
+        report = json.loads((files / "report.json").read_bytes())
+        figures = {
+            name: {"value": figure["value"], "ci95": figure["ci95"]}
+            for name, figure in report["metrics"]["test"].items()
+        }
+        n_rows = read_manifest(self.upstream["ExtractFeatures"].directory)["facts"][
+            "rows"
+        ]
+        if status == "noop":
+            ledger.write_noop(self.root, self.keys(), figures=figures, n_rows=n_rows)
+        else:
+            ledger.close(status, figures=figures, n_rows=n_rows)
+        sys.stdout.write(_last_lines(report, self.root / "latest"))
+        sys.stdout.flush()
+
+    def keys(self) -> dict[str, str]:
+        """Return every stage's key."""
+        return {name: stage.key for name, stage in self.upstream.items()}
+
+    def _link_latest(self) -> Path:
+        """Make the folder of links, if it is not there, and let ``latest`` point at it."""
+        folder = keyed_directory(self.root / self.folder, self.slug, self.key)
+        folder.mkdir(parents=True, exist_ok=True)
+        report, predictor = (
+            self.upstream["EvaluateModel"].directory,
+            self.upstream["ExportPredictor"].directory,
+        )
+        targets = [
+            predictor / "predictor.joblib",
+            *(report / f"report.{ending}" for ending in ("json", "md", "html")),
+        ]
+        for target in targets:
+            link = folder / target.name
+            if not (link.exists() and link.samefile(target)):
+                link_or_copy(target, link)
+        latest = self.root / "latest"
+        if not (latest.exists() and latest.samefile(folder)):
+            link_or_copy(folder, latest)
+        return folder
+
+
+def _last_lines(report: dict[str, Any], latest: Path) -> str:  # Any: JSON values
+    return f"{report['summary']}\nreport     {latest / 'report.html'}\npredictor  {latest / 'predictor.joblib'}\n"
+
+
+@TrainLogReg.event_handler(luigi.Event.DEPENDENCY_PRESENT)
+def _nothing_to_do(task: Stage) -> None:
+    assert isinstance(task, TrainLogReg)  # registered for it alone
+    task.finish("noop")
+
+
+@TrainLogReg.event_handler(luigi.Event.DEPENDENCY_DISCOVERED)
+def _begin(task: Stage, _dependency: Stage) -> None:
+    assert isinstance(task, TrainLogReg)  # registered for it alone
+    ledger.begin(task, task.root, task.keys())
+
+
+@Stage.event_handler(luigi.Event.FAILURE)
+def _failed(task: Stage, error: BaseException) -> None:
+    kind = "" if isinstance(error, PipelineError) else f"{type(error).__name__}: "
+    ledger.note_failure(f"{task.get_task_family()}: {kind}{error}")
