@@ -1,6 +1,7 @@
 """Score the model and write the report."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 
 from pipeline.storage import Draft, read_manifest
@@ -58,7 +59,7 @@ class EvaluateModel(
             baselines=self.upstream["baselines"].directory,
             root=self.root,
             name=self.slug,
-            spec=features.spec,
+            spec=replace(features.spec, encoder=features.source.name),
             identity=features.source.identity,
         )
         report = build_report(inputs)

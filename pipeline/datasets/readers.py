@@ -143,13 +143,13 @@ def _plain_rows(
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     if separator == "auto":
         separator = "\t"
-        if "\t" not in lines[0]:
+        first = next((line for line in lines if line), "\t")
+        if separator not in first:
             raise DataError(
-                f"No tab in the first line of {path}: {shown(lines[0])}. Pass --separator."
+                f"No tab in the first line of {path}: {shown(first)}. Pass --separator."
             )
-    return [line.split(separator) if line else [] for line in lines], list(
-        range(1, len(lines) + 1)
-    )
+    rows = [line.split(separator) if line else [] for line in lines]
+    return rows, list(range(1, len(lines) + 1))
 
 
 def _csv_rows(

@@ -1,9 +1,28 @@
 """Batches by token length: little padding, and at most so many tokens at once."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class EncodedRows:
+    """Some of the texts, encoded.
+
+    Attributes
+    ----------
+    rows : ndarray of int64, shape (m,)
+        Which of the texts.
+    features : ndarray of float32, shape (m, d)
+    n_tokens : ndarray of int32, shape (m,)
+        Tokens of each text before it was cut, special ones included.
+    """
+
+    rows: NDArray[np.int64]
+    features: NDArray[np.float32]
+    n_tokens: NDArray[np.int32]
 
 
 def batches_by_length(

@@ -6,7 +6,7 @@ row does not depend on its neighbours beyond float rounding.
 
 import inspect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from pipeline.config import ComputeSpec, EncoderSpec
 from pipeline.encoder import pins
-from pipeline.encoder.batching import batches_by_length
+from pipeline.encoder.batching import EncodedRows, batches_by_length
 from pipeline.encoder.checkpoint import Checkpoint, read_checkpoint
 from pipeline.encoder.identity import EncoderSource, check_options, find_encoder
 from pipeline.encoder.pooling import POOLINGS
@@ -29,24 +29,6 @@ WINDOW = (
 CPU_BATCH_TOKENS = 2_048
 GPU_BATCH_TOKENS = 65_536
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class EncodedBatch:
-    """Some rows, encoded.
-
-    Attributes
-    ----------
-    rows : ndarray of int64, shape (m,)
-        Which of the texts.
-    features : ndarray of float32, shape (m, d)
-    n_tokens : ndarray of int32, shape (m,)
-        Tokens of each text before it was cut, special ones included.
-    """
-
-    rows: NDArray[np.int64]
-    features: NDArray[np.float32]
-    n_tokens: NDArray[np.int32]
 
 
 class Encoder:
@@ -117,7 +99,7 @@ class Encoder:
             out[batch.rows] = batch.features
         return out
 
-    def encode_batches(self, texts: Sequence[str]) -> Iterator[EncodedBatch]:
+    def encode_batches(self, texts: Sequence[str]) -> Iterator[EncodedRows]:
         """Yield the texts' features batch by batch, each row exactly once, in no particular order."""
         if isinstance(texts, str):
             raise TypeError(
@@ -136,7 +118,7 @@ class Encoder:
                         f"{int(broken.sum())} of {len(rows)} vectors hold NaN or infinity (texts "
                         f"{listed((begin + rows[broken]).tolist())}). Try --precision float32, or another encoder."
                     )
-                yield EncodedBatch(begin + rows, features, n_tokens[rows])
+                yield EncodedRows(begin + rows, features, n_tokens[rows])
 
     def tokenize(
         self, texts: Sequence[str]
@@ -261,6 +243,9 @@ def load_source(
     source: EncoderSource, spec: EncoderSpec, compute: ComputeSpec
 ) -> Encoder:
     """Load an encoder that was found, after comparing pinned digests."""
+    spec = replace(
+        spec, encoder=source.name
+    )  # no path of this machine travels with a predictor
     folder = source.fetch()
     check_pins(folder, str(source.identity.get("commit", "")))
     return Encoder(read_checkpoint(folder), spec, compute)

@@ -44,17 +44,24 @@ class EncoderSource:
 
     Attributes
     ----------
-    slug : str
-        A short readable name for folders; never part of a key.
+    name : str
+        Hub id, ``minilm``, or a local folder's own name without its path; never part of a key.
     identity : dict
         Digests of the files of a local folder, or hub id and commit.
     folder : Path or None
         Where the files are; None if they have to be fetched (`fetch`).
     """
 
-    slug: str
+    name: str
     identity: dict[str, Any]  # Any: JSON values
     folder: Path | None
+
+    @property
+    def slug(self) -> str:
+        """Return the name as it may stand in a path."""
+        return (
+            re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")[:40] or "encoder"
+        )
 
     def key_fields(self, spec: EncoderSpec) -> dict[str, object]:
         """Return everything that decides the features' values, for `config.fingerprint`."""
@@ -140,7 +147,7 @@ def _local(folder: Path, name: str, sha256: Sha256) -> EncoderSource:
         raise EncoderError(
             f"{error.filename} cannot be read: {error.strerror}. Check permissions."
         ) from error
-    return EncoderSource(_slug(name), {"files": digests}, folder)
+    return EncoderSource(name, {"files": digests}, folder)
 
 
 def _hub(name: str, revision: str) -> EncoderSource:
@@ -161,12 +168,8 @@ def _hub(name: str, revision: str) -> EncoderSource:
         folder = hub.cached_snapshot("model", cached_as, commit)
         if folder is not None and not _missing(folder):
             check_folder(folder)
-            return EncoderSource(_slug(name), {"hub": repo, "commit": commit}, folder)
-    return EncoderSource(_slug(name), {"hub": repo, "commit": commit}, None)
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "encoder"
+            return EncoderSource(repo, {"hub": repo, "commit": commit}, folder)
+    return EncoderSource(repo, {"hub": repo, "commit": commit}, None)
 
 
 def encoder_files(folder: Path) -> list[Path]:

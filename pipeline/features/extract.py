@@ -11,27 +11,17 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.encoder.batching import EncodedRows
 from pipeline.features.store import FeatureStore, Keys, row_keys
 
 PART_S = 10.0
 PART_BYTES = 128 * 2**20
 
 
-class Batch(Protocol):
-    """Some rows, encoded; see `pipeline.encoder.frozen.EncodedBatch`."""
-
-    @property
-    def rows(self) -> NDArray[np.int64]: ...  # noqa: D102
-    @property
-    def features(self) -> NDArray[np.float32]: ...  # noqa: D102
-    @property
-    def n_tokens(self) -> NDArray[np.int32]: ...  # noqa: D102
-
-
 class Encoder(Protocol):
     """What the extraction needs of an encoder."""
 
-    def encode_batches(self, texts: Sequence[str]) -> Iterator[Batch]:
+    def encode_batches(self, texts: Sequence[str]) -> Iterator[EncodedRows]:
         """Yield each text's features exactly once, in any order."""
         ...
 
@@ -144,7 +134,7 @@ class _Part:
         self._size_bytes = 0
         self._began = time.monotonic()
 
-    def add(self, keys: Keys, batch: Batch) -> None:
+    def add(self, keys: Keys, batch: EncodedRows) -> None:
         self._keys.append(keys)
         self._features.append(batch.features.astype(self._dtype))
         self._n_tokens.append(batch.n_tokens)

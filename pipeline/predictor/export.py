@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def assemble(
     probes = np.load(encoder_dir / "probes.npy", allow_pickle=False)
     return Predictor(
         Parts(
-            spec=spec,
+            spec=replace(spec, encoder=source.name),
             config=(encoder_dir / "config.json").read_bytes(),
             tokenizer=(encoder_dir / "tokenizer.json").read_bytes(),
             special=facts["special"],

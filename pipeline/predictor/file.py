@@ -30,7 +30,7 @@ ARRAYS = ("mean", "scale", "coef", "intercept")  # of the head
 PROBE_ARRAYS = ("probe_features", "probe_proba")
 
 
-def pack(parts: Parts) -> tuple[object, ...]:
+def pack(parts: Parts) -> tuple[str, str, *tuple[bytes, ...]]:
     """Return the arguments of `_restore_v1` that give `parts` back."""
     arrays: dict[str, NDArray[np.floating]] = dict(parts.head_arrays)
     arrays |= {"probe_features": parts.probe_features, "probe_proba": parts.probe_proba}

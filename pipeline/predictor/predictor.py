@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from pipeline.encoder.frozen import Encoder
     from pipeline.heads.head import Head
 
-CHECK_TOLERANCE = {
-    "float32": 1e-3,
-    "bfloat16": 0.1,
-}  # largest difference of a probe's feature between machines
+# largest difference of a probe's feature between machines
+CHECK_TOLERANCE = {"float32": 2e-4, "bfloat16": 0.1}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Measurements, each run by one command; nothing here is a test."""

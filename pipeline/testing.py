@@ -1,0 +1,46 @@
+"""A weightless encoder whose features can be written down by hand; for tests of everything around an encoder."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.encoder.batching import EncodedRows
+
+
+class WordLengthEncoder:
+    """Gives the lengths of a text's first words as its features: ``"a bbb"`` -> ``[1, 3, 0, …]``.
+
+    Parameters
+    ----------
+    dim : int
+        Length of a feature vector.
+    batch_size : int
+        Texts a batch; batches come last text first, so that an order mixed up shows.
+
+    Attributes
+    ----------
+    seen : list of str
+        Every text that was encoded, in that order.
+    """
+
+    def __init__(self, dim: int = 3, batch_size: int = 2) -> None:
+        self.dim = dim
+        self.batch_size = batch_size
+        self.seen: list[str] = []
+
+    def encode_batches(self, texts: Sequence[str]) -> Iterator[EncodedRows]:
+        """Yield the texts' features; a word is a token."""
+        rows = np.arange(len(texts), dtype=np.int64)[::-1]
+        for begin in range(0, len(rows), self.batch_size):
+            part = rows[begin : begin + self.batch_size]
+            self.seen += [texts[i] for i in part]
+            words = [texts[i].split() for i in part]
+            n_tokens = np.array([len(row) for row in words], dtype=np.int32)
+            yield EncodedRows(
+                part, np.stack([self._row(row) for row in words]), n_tokens
+            )
+
+    def _row(self, words: list[str]) -> NDArray[np.float32]:
+        lengths = [len(word) for word in words[: self.dim]]
+        return np.array(lengths + [0] * (self.dim - len(lengths)), dtype=np.float32)

@@ -1,0 +1,174 @@
+import numpy as np
+import pytest
+
+from pipeline.config import ComputeSpec, EncoderSpec
+from pipeline.errors import CacheError
+from pipeline.features import extract as extract_module
+from pipeline.features.extract import Progress, extract_missing, token_facts
+from pipeline.features.store import FeatureStore, row_key, row_keys
+from pipeline.testing import WordLengthEncoder
+
+TEXTS = ["a bbb", "a", "cc d eee", "a", "zz zz"]
+ROWS = [[1, 3, 0], [1, 0, 0], [2, 1, 3], [1, 0, 0], [2, 2, 0]]
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FeatureStore(
+        tmp_path / "artifacts" / "features" / "words", tmp_path / "artifacts"
+    )
+
+
+def extract(store, texts, encoder, feature_dtype="float32", on_progress=None):
+    store.load()
+    return extract_missing(
+        texts,
+        store,
+        lambda: encoder,
+        feature_dtype=feature_dtype,
+        on_progress=on_progress,
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 5])
+def test_extract_restores_the_order_of_the_texts(store, batch_size):
+    done = extract(store, TEXTS, WordLengthEncoder(batch_size=batch_size))
+
+    assert store.features(done.keys).tolist() == ROWS
+
+
+def test_extract_encodes_a_repeated_text_once(store):
+    encoder = WordLengthEncoder()
+
+    done = extract(store, TEXTS, encoder)
+
+    assert sorted(encoder.seen) == sorted(set(TEXTS))
+    assert done.rows_encoded == 4
+
+
+def test_extract_encodes_only_what_is_new(store):
+    extract(store, TEXTS, WordLengthEncoder())
+    encoder = WordLengthEncoder()
+
+    done = extract(store, ["zz zz", "new", "a"], encoder)
+
+    assert encoder.seen == ["new"]
+    assert store.features(done.keys).tolist() == [[2, 2, 0], [3, 0, 0], [1, 0, 0]]
+
+
+def test_extract_does_not_load_the_encoder_when_all_is_known(store):
+    extract(store, TEXTS, WordLengthEncoder())
+    store.load()
+
+    def load():
+        raise AssertionError("nothing is missing")
+
+    done = extract_missing(TEXTS[::-1], store, load, feature_dtype="float32")
+
+    assert done.rows_encoded == 0
+    assert store.features(done.keys).tolist() == ROWS[::-1]
+
+
+def test_extract_reports_progress_up_to_the_whole(store):
+    seen: list[Progress] = []
+
+    extract(store, TEXTS, WordLengthEncoder(), on_progress=seen.append)
+
+    assert [p.done for p in seen] == [2, 4]
+    assert seen[-1].share == 1.0
+    assert seen[-1].total == 4
+
+
+def test_a_stopped_extraction_keeps_its_finished_parts(store, monkeypatch):
+    monkeypatch.setattr(extract_module, "PART_S", 0.0)
+
+    def stop(progress):
+        if progress.done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(store, TEXTS, WordLengthEncoder(), on_progress=stop)
+    encoder = WordLengthEncoder()
+    done = extract(store, TEXTS, encoder)
+
+    assert len(encoder.seen) == 2
+    assert store.features(done.keys).tolist() == ROWS
+
+
+def test_float16_features_are_stored_as_such_and_read_as_float32(store):
+    done = extract(
+        store, ["a" * 2049], WordLengthEncoder(dim=1), feature_dtype="float16"
+    )
+
+    features = store.features(done.keys)
+
+    assert features.dtype == np.float32
+    assert features.tolist() == [[2048.0]]  # float16 has eleven bits
+
+
+@pytest.mark.parametrize("name", ["features.npy", "keys.npy", "tokens.npy"])
+def test_a_damaged_shard_goes_to_quarantine_and_only_its_rows_are_encoded_again(
+    store, tmp_path, name
+):
+    extract(store, TEXTS, WordLengthEncoder())
+    extract(store, ["new"], WordLengthEncoder())
+    shard = next(
+        p
+        for p in (store.folder / "shards").iterdir()
+        if len(np.load(p / "keys.npy")) == 4
+    )
+    path = shard / name
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+    damaged = store.load()
+    encoder = WordLengthEncoder()
+    done = extract(store, [*TEXTS, "new"], encoder)
+
+    assert damaged == [shard.name]
+    assert sorted(encoder.seen) == sorted(set(TEXTS))
+    assert store.features(done.keys).tolist() == [*ROWS, [3, 0, 0]]
+    assert len(list((tmp_path / "artifacts" / "quarantine").iterdir())) == 1
+
+
+def test_features_of_an_unknown_text_are_an_error_with_the_remedy(store):
+    extract(store, TEXTS, WordLengthEncoder())
+
+    with pytest.raises(CacheError, match="Run the same command again"):
+        store.features(row_keys(["never encoded"]))
+
+
+def test_row_key_covers_the_exact_bytes():
+    assert row_key("a") != row_key("a ")
+    assert row_key("é") != row_key("e\u0301")
+    assert len(row_key("\ud800")) == 16  # a lone surrogate is a text like any other
+
+
+def test_keys_that_end_in_zero_bytes_are_told_apart(store):
+    keys = np.frombuffer(b"x" * 14 + b"\0\0" + b"x" * 15 + b"\0", dtype="S16")
+    store.append(
+        keys,
+        np.array([[1.0], [2.0]], dtype=np.float32),
+        np.array([1, 1], dtype=np.int32),
+    )
+    store.load()
+
+    assert store.features(keys).tolist() == [[1.0], [2.0]]
+
+
+def test_token_facts_count_what_was_cut():
+    facts = token_facts(np.array([3, 10, 12], dtype=np.int32), max_length=10)
+
+    assert facts == {
+        "tokens": 25,
+        "mean_tokens": 8.33,
+        "longest_tokens": 12,
+        "rows_cut": 1,
+        "tokens_cut": 2,
+    }
+
+
+def test_compute_options_are_not_part_of_an_encoders_options():
+    assert not set(ComputeSpec.names()) & set(EncoderSpec.names())

@@ -1,0 +1,116 @@
+"""Imports go one way, every heavy library has one home, and starting is light."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Lower may be imported by higher, never the reverse, and one of a level never by another of it.
+LEVELS = [
+    {"errors"},
+    {"config", "storage"},
+    {"hub"},
+    {"datasets", "splitting", "encoder"},
+    {"features", "heads", "evaluation"},
+    {"report", "predictor"},
+    {"testing"},
+]
+LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
+
+HOMES = {
+    "torch": {"pipeline.encoder"},
+    "transformers": {
+        "pipeline.encoder",
+        "pipeline.predictor",
+    },  # the predictor shows its tokenizer
+    "tokenizers": {"pipeline.encoder", "pipeline.predictor"},
+    "safetensors": {"pipeline.encoder", "pipeline.predictor"},
+    "sklearn": {"pipeline.heads", "pipeline.evaluation", "pipeline.predictor"},
+    "joblib": {"pipeline.predictor"},
+    "luigi": {"tasks"},
+    "rich": {"tasks"},
+    "datasets": {"pipeline.datasets"},
+    "jinja2": {"pipeline.report"},
+    "huggingface_hub": {"pipeline.hub"},
+}
+
+
+def modules():
+    for package in ("pipeline", "tasks"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield (
+                ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(
+                    ".__init__"
+                ),
+                path,
+            )
+
+
+def imported(path):
+    """Yield every absolutely imported module of a file, those inside functions and type checks included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            yield node.module
+            if node.module in {"pipeline", "tasks"}:
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+MODULES = dict(modules())
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_imports_go_one_way(name):
+    own = name.split(".")
+    if own[0] == "tasks" or name == "pipeline":
+        return  # tasks may use all of pipeline; pipeline/__init__ names its public things lazily
+    for target in imported(MODULES[name]):
+        parts = target.split(".")
+        assert parts[0] != "tasks", f"{name} imports {target}"
+        if (
+            parts[0] != "pipeline"
+            or len(parts) == 1
+            or parts[1] == own[1]
+            or parts[1] not in LEVEL
+        ):
+            continue
+        assert LEVEL[parts[1]] < LEVEL[own[1]], (
+            f"{name} imports {target}, which is not below it"
+        )
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_every_heavy_library_has_one_home(name):
+    for target in imported(MODULES[name]):
+        library = target.split(".")[0]
+        homes = HOMES.get(library, {name})
+        assert any(name == home or name.startswith(f"{home}.") for home in homes), (
+            f"{name} imports {target}"
+        )
+
+
+def test_every_module_of_pipeline_has_a_level():
+    found = {name.split(".")[1] for name in MODULES if name.startswith("pipeline.")}
+
+    assert found == set(LEVEL)
+
+
+def test_importing_pipeline_imports_nothing_heavy(python):
+    done = python(
+        "import sys, pipeline; print(sorted({'torch', 'sklearn', 'numpy', 'pandas', 'luigi'} & set(sys.modules)))"
+    )
+
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_public_names_are_sorted_and_real():
+    import pipeline
+
+    assert pipeline.__all__ == sorted(pipeline.__all__)
+    assert all(callable(getattr(pipeline, name)) for name in pipeline.__all__)
+    with pytest.raises(AttributeError, match="nothing_of_that_name"):
+        _ = pipeline.nothing_of_that_name

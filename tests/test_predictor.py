@@ -1,0 +1,349 @@
+import io
+import json
+import os
+import pickle
+import pickletools
+import random
+import shutil
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from pipeline import FeatureExtractor, TextClassifier, load_encoder, load_predictor
+from pipeline.errors import ArtifactError, DataError
+from pipeline.predictor.file import save_predictor
+from pipeline.predictor.predictor import CHECK_TOLERANCE
+from tests.conftest import review_rows
+
+TEXTS, LABELS = (list(column) for column in zip(*review_rows(), strict=True))
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny_encoder):
+    return TextClassifier(str(tiny_encoder), pooling="mean", C=1.0).fit(TEXTS, LABELS)
+
+
+@pytest.fixture(scope="module")
+def predictor(classifier):
+    return classifier.predictor_
+
+
+@pytest.fixture
+def path(predictor, tmp_path):
+    save_predictor(predictor, tmp_path / "predictor.joblib")
+    return tmp_path / "predictor.joblib"
+
+
+def test_predictor_learns_what_can_be_learned(predictor):
+    assert (predictor.predict(TEXTS) == np.array(LABELS)).mean() > 0.9
+
+
+def test_load_predictor_gives_the_same_probabilities(predictor, path):
+    loaded = load_predictor(path)
+
+    assert np.array_equal(loaded.predict_proba(TEXTS), predictor.predict_proba(TEXTS))
+    assert loaded.classes_.tolist() == ["neg", "pos"]
+
+
+def test_joblib_load_works_in_a_fresh_process_elsewhere_without_a_network(
+    predictor, path, python
+):
+    code = f"""
+import socket, sys, json
+def refuse(*args, **kwargs):
+    raise SystemExit("a connection was attempted")
+socket.getaddrinfo = socket.create_connection = refuse
+import joblib
+predictor = joblib.load({str(path)!r})
+assert "torch" not in sys.modules
+print(json.dumps(predictor.predict_proba(["the film is good", "dull"]).tolist()))
+"""
+
+    done = python(code)
+
+    expected = predictor.predict_proba(["the film is good", "dull"])
+    np.testing.assert_allclose(
+        json.loads(done.stdout), expected, atol=1e-9, err_msg=done.stderr
+    )
+
+
+def test_the_file_names_exactly_one_global(path):
+    names = [
+        argument
+        for opcode, argument, _ in pickletools.genops(path.read_bytes())
+        if opcode.name in {"GLOBAL", "INST"}
+    ]
+    opcodes = [opcode.name for opcode, _, _ in pickletools.genops(path.read_bytes())]
+    strings = [
+        argument
+        for opcode, argument, _ in pickletools.genops(path.read_bytes())
+        if opcode.name == "SHORT_BINUNICODE"
+    ]
+
+    assert names == []
+    assert opcodes.count("STACK_GLOBAL") == 1
+    assert strings[:2] == ["pipeline.predictor", "_restore_v1"]
+
+
+def test_the_same_predictor_gives_the_same_bytes(predictor, path, tmp_path):
+    save_predictor(load_predictor(path), tmp_path / "again.joblib")
+
+    assert (tmp_path / "again.joblib").read_bytes() == path.read_bytes()
+
+
+def test_a_flipped_bit_is_an_error_or_changes_nothing(predictor, path):
+    data = path.read_bytes()
+    expected = predictor.predict_proba(["good", "dull film"])
+    generator = random.Random(7)
+    refused = 0
+    for _ in range(60):
+        damaged = bytearray(data)
+        damaged[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            loaded = load_predictor(path)
+        except ArtifactError:
+            refused += 1
+        else:
+            assert np.array_equal(loaded.predict_proba(["good", "dull film"]), expected)
+
+    assert refused > 50
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, -1, -5000])
+def test_a_truncated_file_is_refused(path, keep):
+    path.write_bytes(path.read_bytes()[:keep])
+
+    with pytest.raises(ArtifactError, match=r"Copy or export it again"):
+        load_predictor(path)
+
+
+def test_bytes_behind_the_end_are_refused(path):
+    path.write_bytes(path.read_bytes() + b"x")
+
+    with pytest.raises(ArtifactError, match="behind its end"):
+        load_predictor(path)
+
+
+class Hostile:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (self.marker,)
+
+
+def test_a_hostile_pickle_is_refused_and_nothing_runs(tmp_path):
+    marker = tmp_path / "ran"
+    joblib.dump(Hostile(str(marker)), tmp_path / "evil.joblib")
+
+    with pytest.raises(ArtifactError, match="nothing of it was run"):
+        load_predictor(tmp_path / "evil.joblib")
+    assert not marker.exists()
+
+
+def test_another_pickle_is_refused(tmp_path):
+    (tmp_path / "list.joblib").write_bytes(pickle.dumps([1, 2]))
+
+    with pytest.raises(ArtifactError, match="not a predictor file"):
+        load_predictor(tmp_path / "list.joblib")
+
+
+def test_a_missing_file_names_the_command_that_makes_one(tmp_path):
+    with pytest.raises(ArtifactError, match="luigi --module tasks TrainLogReg"):
+        load_predictor(tmp_path / "none.joblib")
+
+
+def test_a_newer_version_is_refused(predictor, tmp_path):
+    from pipeline.predictor.file import pack, restore
+
+    _, header, *sections = pack(predictor._parts)
+    newer = header.replace('"version":1', '"version":2')
+    import hashlib
+
+    with pytest.raises(ArtifactError, match="Update frostbert"):
+        restore(hashlib.sha256(newer.encode()).hexdigest(), newer, sections)
+
+
+def test_the_three_parts_are_there(predictor, tiny_encoder):
+    tokens = predictor.tokenizer("the film", return_tensors="np")
+    features = predictor.transform(TEXTS[:4])
+
+    assert tokens["input_ids"].shape == (1, 4)
+    np.testing.assert_allclose(
+        features,
+        load_encoder(str(tiny_encoder), pooling="mean").encode(TEXTS[:4]),
+        atol=1e-6,
+    )
+    np.testing.assert_allclose(
+        predictor.classifier.predict_proba(features),
+        predictor.predict_proba(TEXTS[:4]),
+        atol=1e-6,
+    )
+    assert predictor.encoder.dim == 16
+
+
+def test_self_check_is_silent_here_and_loud_on_other_weights(predictor, path):
+    assert load_predictor(path).self_check() < CHECK_TOLERANCE["float32"]
+    changed = load_predictor(path)
+    changed.encoder.model.transformer.layer[1].output_layer_norm.weight.data *= 1.5
+    with pytest.raises(ArtifactError, match="Compare the versions"):
+        changed.self_check()
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["the film is good", "dull"],
+        ("the film is good", "dull"),
+        pd.Series(["the film is good", "dull"], index=[7, 3]),
+        np.array(["the film is good", "dull"]),
+        (text for text in ["the film is good", "dull"]),
+    ],
+    ids=["list", "tuple", "Series", "array", "generator"],
+)
+def test_texts_may_come_in_any_sequence(predictor, texts):
+    assert (
+        predictor.predict(texts).tolist()
+        == predictor.predict(["the film is good", "dull"]).tolist()
+    )
+
+
+def test_no_texts_give_no_rows(predictor):
+    assert predictor.predict([]).shape == (0,)
+    assert predictor.predict_proba([]).shape == (0, 2)
+    assert predictor.transform([]).shape == (0, 16)
+
+
+@pytest.mark.parametrize("bad", [None, b"bytes", 3, float("nan"), ["nested"]])
+def test_something_else_than_a_text_is_named_by_position(predictor, bad):
+    with pytest.raises(DataError, match=r"Text 1 is .*Convert or remove it"):
+        predictor.predict(["good", bad])
+
+
+def test_a_single_string_is_not_taken_for_its_letters(predictor):
+    with pytest.raises(DataError, match=r"Pass \[text\]"):
+        predictor.predict("good")
+
+
+def test_integer_labels_stay_integers(tiny_encoder):
+    labels = [int(label == "pos") for label in LABELS]
+    fitted = TextClassifier(str(tiny_encoder), C=1.0).fit(TEXTS, labels)
+
+    assert fitted.classes_.dtype == np.int64
+    assert fitted.predict(["good"]).dtype == np.int64
+
+
+def test_three_classes_and_auto_c(tiny_encoder):
+    labels = [text.split()[1] for text in TEXTS]
+
+    fitted = TextClassifier(str(tiny_encoder), pooling="mean").fit(TEXTS, labels)
+
+    assert fitted.classes_.tolist() == ["film", "plot", "story"]
+    assert fitted.predict_proba(TEXTS).shape == (120, 3)
+    assert fitted.score(TEXTS, np.array(labels, dtype=object)) > 0.9
+
+
+def test_classifier_refuses_one_class_and_unequal_lengths(tiny_encoder):
+    with pytest.raises(DataError, match="at least two classes"):
+        TextClassifier(str(tiny_encoder)).fit(["good", "bad"], ["x", "x"])
+    with pytest.raises(DataError, match="one label a text"):
+        TextClassifier(str(tiny_encoder)).fit(["good", "bad"], ["x"])
+
+
+def test_unfitted_classifier_says_so():
+    with pytest.raises(NotFittedError):
+        TextClassifier().predict(["good"])
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [TextClassifier("x", C=0.5, layer=1), FeatureExtractor("x", pooling="mean")],
+)
+def test_estimators_clone_and_only_store(estimator):
+    copy = clone(estimator)
+
+    assert copy.get_params() == estimator.get_params()
+    assert copy.set_params(max_length=7).max_length == 7
+
+
+def test_a_fitted_classifier_survives_pickling(classifier):
+    stream = io.BytesIO()
+    joblib.dump(classifier, stream)
+    stream.seek(0)
+
+    loaded = joblib.load(stream)
+
+    assert np.array_equal(loaded.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+
+
+def test_feature_extractor_works_in_a_scikit_learn_pipeline(tiny_encoder):
+    chain = make_pipeline(
+        FeatureExtractor(str(tiny_encoder), pooling="mean"),
+        LogisticRegression(max_iter=1000),
+    )
+
+    chain.fit(TEXTS, LABELS)
+
+    assert chain.score(TEXTS, LABELS) > 0.8
+    assert (
+        pickle.loads(pickle.dumps(chain)).predict(TEXTS[:3]).tolist()
+        == chain.predict(TEXTS[:3]).tolist()
+    )
+
+
+def test_feature_extractor_follows_changed_parameters(tiny_encoder):
+    extractor = FeatureExtractor(str(tiny_encoder))
+    first = extractor.transform(["the film is good"])
+
+    changed = extractor.set_params(pooling="mean").transform(["the film is good"])
+
+    assert not np.allclose(first, changed)
+
+
+def test_float16_storage_is_repeated_when_predicting(trained, tiny_encoder):
+    done = trained.train(
+        "reviews.tsv", tiny_encoder, "--C", "1", "--feature-dtype", "float16"
+    )
+    assert done.status == 0, done.err
+
+    features = load_predictor(
+        trained.artifacts / "latest" / "predictor.joblib"
+    ).transform(["the film is good"])
+
+    assert np.array_equal(features, features.astype(np.float16).astype(np.float32))
+
+
+def test_the_exported_file_agrees_with_the_stored_features(trained, tiny_encoder):
+    exported = load_predictor(trained.artifacts / "latest" / "predictor.joblib")
+
+    assert exported.self_check() <= 1e-6
+    assert (
+        exported.card["metrics"]["accuracy"]["value"]
+        == trained.report()["metrics"]["test"]["accuracy"]["value"]
+    )
+    np.testing.assert_allclose(
+        exported.transform(["the film is good"]),
+        load_encoder(str(tiny_encoder)).encode(["the film is good"]),
+        atol=1e-6,
+    )
+
+
+def test_the_exported_file_works_without_the_encoder_folder(
+    reviews, job, tiny_encoder, tmp_path
+):
+    folder = tmp_path / "moving"
+    shutil.copytree(tiny_encoder, folder)
+    done = job.train(reviews, folder, "--C", "1")
+    assert done.status == 0, done.err
+    shutil.rmtree(folder)
+
+    exported = load_predictor(job.artifacts / "latest" / "predictor.joblib")
+
+    assert exported.predict(["the film is good"]).shape == (1,)

@@ -1,0 +1,88 @@
+"""A stage's source may change only together with a decision about its schema.
+
+When this fails: decide whether the stage now means something else for the same key. If so, raise its schema.
+Then record the decision: ``python -m tests.test_stage_schemas``.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import tasks
+from pipeline.encoder import identity
+from pipeline.features import store
+from tasks.base import Stage
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORD = Path(__file__).with_name("stage_schemas.json")
+SOURCES = {
+    "PrepareDataset": [
+        "tasks/dataset.py",
+        "pipeline/datasets/readers.py",
+        "pipeline/datasets/table.py",
+        "pipeline/datasets/sources.py",
+    ],
+    "SplitDataset": ["tasks/split.py", "pipeline/splitting.py"],
+    "ExtractFeatures": [
+        "tasks/features.py",
+        "pipeline/features/store.py",
+        "pipeline/features/extract.py",
+        "pipeline/features/worker.py",
+        "pipeline/encoder/frozen.py",
+        "pipeline/encoder/checkpoint.py",
+        "pipeline/encoder/pooling.py",
+    ],
+    "FitLogReg": [
+        "tasks/logreg.py",
+        "pipeline/heads/head.py",
+        "pipeline/heads/logreg.py",
+    ],
+    "FitBaselines": ["tasks/baselines.py", "pipeline/evaluation/baselines.py"],
+    "EvaluateModel": [
+        "tasks/evaluation.py",
+        "pipeline/evaluation/metrics.py",
+        "pipeline/evaluation/published.py",
+        "pipeline/report/build.py",
+        "pipeline/report/words.py",
+        "pipeline/report/render.py",
+        "pipeline/report/templates/report.html.j2",
+        "pipeline/report/templates/report.md.j2",
+    ],
+    "ExportPredictor": [
+        "tasks/predictor.py",
+        "pipeline/predictor/export.py",
+        "pipeline/predictor/file.py",
+        "pipeline/features/probes.py",
+    ],
+}
+
+
+def current() -> dict[str, dict[str, object]]:
+    """Return each stage's schema and the digest of its sources."""
+    found: dict[str, dict[str, object]] = {}
+    for name, paths in SOURCES.items():
+        content = b"\0".join((ROOT / path).read_bytes() for path in paths)
+        schema: list[int] = [getattr(tasks, name).schema]
+        if name == "ExtractFeatures":
+            schema += [identity.SCHEMA, store.SCHEMA]
+        found[name] = {
+            "schema": schema,
+            "sources": hashlib.sha256(content).hexdigest()[:16],
+        }
+    return found
+
+
+def test_a_changed_stage_has_a_recorded_decision():
+    assert current() == json.loads(RECORD.read_text(encoding="utf-8")), __doc__
+
+
+def test_every_stage_is_recorded():
+    stages = {name for name in tasks.__all__ if issubclass(getattr(tasks, name), Stage)}
+
+    assert set(SOURCES) == stages - {
+        "TrainLogReg"
+    }  # a folder of links has no content of its own
+
+
+if __name__ == "__main__":
+    RECORD.write_text(json.dumps(current(), indent=1) + "\n", encoding="utf-8")
