@@ -162,14 +162,18 @@ def make_folds(
 ) -> NDArray[np.int8]:
     """Return a fold number, 0 to `n_folds` - 1, for each row: stratified, groups kept together.
 
-    Each group goes to the fold that has least of the group's labels so far.
+    Each group goes to the fold that has least of the group's labels so far, then least rows.
     """
     folds = np.zeros(len(texts), dtype=np.int8)
     filled: list[Counter[Label]] = [Counter() for _ in range(n_folds)]
     for rows, found in _groups_in_order(texts, labels, seed):
         fold = min(
             range(n_folds),
-            key=lambda f: (sum(filled[f][label] * c for label, c in found.items()), f),
+            key=lambda f: (
+                sum(filled[f][label] * c for label, c in found.items()),
+                filled[f].total(),
+                f,
+            ),
         )
         folds[rows] = fold
         filled[fold].update(found)

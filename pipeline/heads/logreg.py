@@ -142,6 +142,11 @@ def search_c(
     proba = np.zeros((len(GRID), len(y), n_classes))
     for fold in np.unique(folds):
         out = folds == fold
+        if len(np.unique(y[~out])) < 2:
+            raise DataError(
+                "C cannot be searched: texts that belong together stay in one fold, and without fold "
+                f"{fold} a single class is left. Pass --C 1, or add texts."
+            )
         scaled = _Scaled.of(features[~out])
         held_out = scaled.apply(features[out])
         estimator = _estimator(n_classes, features.shape[1], spec, SEARCH_TOLERANCE)
