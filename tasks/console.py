@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from types import TracebackType
 
 from pipeline.errors import PipelineError
 
@@ -29,8 +30,21 @@ class _CurrentStderr(logging.StreamHandler):  # type: ignore[type-arg]  # generi
         super().emit(record)
 
 
+def _say_interrupted(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Say in one line that the run was interrupted; Python then ends with status 130."""
+    if issubclass(kind, KeyboardInterrupt):
+        sys.stderr.write(
+            "Interrupted. What was encoded is kept: run the same command again.\n"
+        )
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
 def install() -> None:
-    """Send our log lines to standard error, and shorten Luigi's for deliberate errors."""
+    """Send our log lines to standard error, and shorten what Luigi and Python say of deliberate errors."""
+    sys.excepthook = _say_interrupted
     handler = _CurrentStderr()
     handler.setFormatter(logging.Formatter("%(message)s"))
     for name in ("tasks", "pipeline"):

@@ -13,6 +13,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -129,6 +130,15 @@ def write_noop(
         "seconds": seconds,
     }
     write(root, {**entry, "figures": dict(figures)})
+
+
+def write_refused(root: Path, message: str) -> None:
+    """Write the line of a run whose options or inputs were refused before anything was scheduled."""
+    counts = {"rows_encoded": 0, "rows_reused": 0}
+    seconds = round(time.monotonic() - _LOADED, 3)
+    entry = {"keys": {}, "status": "failed", "stages_run": [], **counts}
+    with suppress(OSError):  # a folder that cannot be written must not hide the refusal
+        write(root, {**entry, "seconds": seconds, "figures": {}, "error": message})
 
 
 def close_failed() -> None:

@@ -49,6 +49,14 @@ class TrainLogReg(
 
     folder = "runs"
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: as in luigi
+        try:
+            super().__init__(*args, **kwargs)
+        except PipelineError as error:
+            if "artifacts" in self.__dict__:  # else not even that option could be read
+                ledger.write_refused(self.root, str(error))
+            raise
+
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:
         """Require every stage, so that one deleted in the middle is built again, and only it."""

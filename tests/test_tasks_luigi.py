@@ -136,6 +136,15 @@ def test_a_bad_option_is_refused_before_anything_runs(
     assert trained.stages() == stages
 
 
+def test_a_refused_run_has_its_line_in_the_ledger(trained, tiny_encoder):
+    trained.train("nowhere.tsv", tiny_encoder)
+
+    entry = trained.ledger()[-1]
+
+    assert (entry["status"], entry["stages_run"]) == ("failed", [])
+    assert "'nowhere.tsv' not found" in entry["error"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

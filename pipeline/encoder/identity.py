@@ -86,10 +86,11 @@ class EncoderSource:
         """
         if self.folder is not None:
             return self.folder
-        folder = hub.fetch_snapshot(
-            "model", self.identity["hub"], self.identity["commit"], PATTERNS
-        )
-        check_folder(folder)
+        repo, commit = self.identity["hub"], self.identity["commit"]
+        folder = _cached(repo, commit)  # another process may have fetched it meanwhile
+        if folder is None:
+            folder = hub.fetch_snapshot("model", repo, commit, PATTERNS)
+            check_folder(folder)
         return folder
 
 
@@ -164,12 +165,19 @@ def _hub(name: str, revision: str) -> EncoderSource:
     if revision == "auto":
         revision = pins.COMMITS.get(repo, "main")
     commit = hub.resolve_commit("model", repo, revision)
-    for cached_as in dict.fromkeys((repo, name)):
-        folder = hub.cached_snapshot("model", cached_as, commit)
+    folder = _cached(repo, commit)
+    return EncoderSource(repo, {"hub": repo, "commit": commit}, folder)
+
+
+def _cached(repo: str, commit: str) -> Path | None:
+    """Return the cached folder of a commit, under any of the repository's names, if it is complete."""
+    aliases = [alias for alias, name in pins.ALIASES.items() if name == repo]
+    for name in (repo, *aliases):
+        folder = hub.cached_snapshot("model", name, commit)
         if folder is not None and not _missing(folder):
             check_folder(folder)
-            return EncoderSource(repo, {"hub": repo, "commit": commit}, folder)
-    return EncoderSource(repo, {"hub": repo, "commit": commit}, None)
+            return folder
+    return None
 
 
 def encoder_files(folder: Path) -> list[Path]:
