@@ -148,16 +148,27 @@ def test_accuracy_has_the_wilson_interval():
     assert bounds(figure) == pytest.approx(expected)
 
 
-def test_other_intervals_are_those_of_a_plain_bootstrap():
+def test_log_loss_has_the_interval_of_a_plain_bootstrap():
+    scored = system(2)
+    losses = -np.log(scored.proba[np.arange(200), scored.y])
+    drawn = np.random.default_rng(1).integers(0, 200, (5_000, 200))
+    expected = np.percentile(losses[drawn].mean(axis=1), [2.5, 97.5])
+
+    figure = figures(measure(scored))["log_loss"]
+
+    assert bounds(figure) == pytest.approx(expected, abs=0.05 * width(figure))
+
+
+@pytest.mark.parametrize("name", ["f1_macro", "roc_auc"])
+def test_resampled_figures_spread_like_those_of_a_plain_bootstrap(name):
     scored, generator = system(2), np.random.default_rng(1)
-    drawn = [generator.integers(0, 200, 200) for _ in range(150)]
-    resampled = [reference(Scored(scored.y[i], scored.proba[i])) for i in drawn]
+    drawn = [generator.integers(0, 200, 200) for _ in range(60)]
+    expected = [reference(Scored(scored.y[i], scored.proba[i]))[name] for i in drawn]
 
-    found = figures(measure(scored))
+    samples = measure(scored).samples[name]
 
-    for name in ("f1_macro", "roc_auc", "log_loss"):
-        expected = np.percentile([row[name] for row in resampled], [2.5, 97.5])
-        assert found[name]["ci95"] == pytest.approx(expected.tolist(), abs=0.025)
+    assert samples.std() == pytest.approx(np.std(expected), rel=0.3)
+    assert samples.mean() == pytest.approx(np.mean(expected), abs=0.5 * samples.std())
 
 
 def test_intervals_are_the_same_twice():

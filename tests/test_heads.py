@@ -289,6 +289,15 @@ def test_search_gives_a_class_that_lies_in_one_fold_no_probability_there():
     assert max(point.accuracy for point in points) <= 1 - wrong
 
 
+@pytest.mark.parametrize("n_folds", [1, 2])
+def test_search_is_refused_where_a_fold_leaves_a_single_class(n_folds):
+    features, y = blobs(2)
+    folds = (y % n_folds).astype(np.int8)  # each class in a fold of its own
+
+    with pytest.raises(DataError, match=r"without fold 0 .*Pass --C 1, or add texts"):
+        fit_head(features, y, HeadSpec(C="auto"), folds)
+
+
 def test_constant_features_are_refused_with_the_remedy():
     features = np.full((6, 3), 0.1, dtype=np.float32)
 
@@ -391,13 +400,18 @@ def test_to_sklearn_predicts_what_the_head_does(use_solver, n_classes, kind, sol
     assert estimator.predict_proba(unseen.astype(np.float64)) == pytest.approx(proba)
     assert estimator.predict(unseen).tolist() == expected
     assert estimator.classes_.tolist() == head.classes
+    assert estimator.classes_.dtype == (object if kind == "texts" else np.int64)
 
 
-def test_to_sklearn_can_be_fitted_again():
+def test_to_sklearn_can_be_fitted_again_on_other_classes():
     features, y = blobs(2)
+    others, classes = blobs(3, seed=1)
     head = fit_head(features, y, HeadSpec(C=0.3, class_weight="balanced"), NO_FOLDS)
 
-    estimator = to_sklearn(head).fit(features.astype(np.float64), y)
+    estimator = to_sklearn(head).fit(others.astype(np.float64), classes)
 
-    proba = estimator.predict_proba(features.astype(np.float64))
-    assert proba == pytest.approx(head.probabilities(features), abs=1e-6)
+    expected = fit_head(
+        others, classes, HeadSpec(C=0.3, class_weight="balanced"), NO_FOLDS
+    )
+    proba = estimator.predict_proba(others.astype(np.float64))
+    assert proba == pytest.approx(expected.probabilities(others), abs=1e-6)

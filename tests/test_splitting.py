@@ -81,7 +81,7 @@ def test_random_split_of_a_seed_never_changes():
 def test_make_folds_of_a_seed_never_changes():
     folds = make_folds(TEXTS, LABELS, n_folds=5, seed=42)
 
-    assert folds.tolist() == [1, 3, 2, 1, 3, 4, 0, 2, 4, 0, 0, 0]
+    assert folds.tolist() == [2, 0, 4, 3, 1, 2, 0, 4, 3, 1, 0, 1]
 
 
 def test_random_split_changes_with_the_seed():
@@ -194,6 +194,12 @@ def test_make_folds_is_stratified_within_one_row_a_class(labels):
         assert sizes.max() - sizes.min() <= 1
 
 
+def test_make_folds_spreads_classes_of_a_single_row_over_the_folds():
+    folds = make_folds([f"row {i}" for i in range(5)], list("abcde"), n_folds=5, seed=1)
+
+    assert sorted(folds.tolist()) == [0, 1, 2, 3, 4]
+
+
 def test_texts_equal_but_for_case_and_spaces_are_one_group():
     groups = containment_groups(["Too  SLOW", " too slow\n", "STRASSE", "straße"])
 
@@ -214,6 +220,14 @@ def test_a_text_in_two_longer_ones_joins_the_one_with_more_words():
     groups = containment_groups(texts)
 
     assert groups == ["a plot is thin b", texts[1], "a plot is thin b"]
+
+
+def test_a_text_in_two_of_as_many_words_joins_the_one_with_more_characters():
+    texts = ["plot is thin", "a plot is thin", "zz plot is thin"]
+
+    groups = containment_groups(texts)
+
+    assert groups[0] == "zz plot is thin"
 
 
 def test_a_text_in_two_equally_long_ones_joins_the_alphabetically_first():
@@ -249,6 +263,18 @@ def test_make_folds_keeps_contained_texts_together(seed):
     folds = make_folds(TEXTS, LABELS, n_folds=5, seed=seed)
 
     assert folds[2] == folds[7]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_split_does_not_score_a_group_that_brings_the_shares_no_nearer(seed):
+    """One of four rows is wanted: two of them are as far from that as none."""
+    texts = ["same text here", "Same text here", "row 0", "row 1"]
+    others = [f"other {i}" for i in range(4)]
+    labels = ["neg"] * 4 + ["pos"] * 4
+
+    _, test = random_split([*texts, *others], labels, test_fraction=0.25, seed=seed)
+
+    assert Counter(labels[i] for i in test) == {"neg": 1, "pos": 1}
 
 
 def test_random_split_refuses_a_class_with_a_single_row():
