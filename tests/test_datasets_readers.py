@@ -84,6 +84,10 @@ def test_read_table_reads_crlf_as_lf(kind):
     assert rows(table, kind) == [["a", "x"], ["b", "y"]]
 
 
+def test_read_table_takes_one_carriage_return_only_for_the_line_end():
+    assert rows("label\ttext\r\nx\ta\r\r\ny\tb\r\n") == [["x", "a\r"], ["y", "b"]]
+
+
 @pytest.mark.parametrize("kind", ["tsv", "csv", "txt"])
 def test_read_table_needs_no_final_newline(kind):
     sep = "," if kind == "csv" else "\t"

@@ -1,7 +1,6 @@
 import json
 import os
 import shutil
-from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +8,8 @@ import pytest
 
 from pipeline.config import DatasetSpec
 from pipeline.datasets import pins
-from pipeline.datasets.sources import SPLIT_STEMS, SUFFIXES, find_source, sample_path
+from pipeline.datasets.readers import FORMATS
+from pipeline.datasets.sources import SUFFIXES, find_source, sample_path
 from pipeline.datasets.table import make_table
 from pipeline.errors import DataError, HubError
 from pipeline.storage import DigestCache, sha256_file
@@ -17,7 +17,7 @@ from pipeline.storage import DigestCache, sha256_file
 ROOT = Path(__file__).resolve().parents[1]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TABLE = "text\tlabel\na\tx\nb\ty\n"
-# sha256sum of TABLE
+# printf 'text\tlabel\na\tx\nb\ty\n' | sha256sum
 TABLE_SHA256 = "3c1ec0162c7fb4626c58c03f224c1471e9098e75455a74b41521485983350c7e"
 
 
@@ -262,7 +262,7 @@ def test_find_source_does_not_open_a_pipe_in_a_folder(tmp_path):
     os.mkfifo(tmp_path / "train.tsv")
 
     with pytest.raises(
-        DataError, match="No train file .* Pass a file, or rename yours"
+        DataError, match=r"No train file .* Pass a file, or rename yours"
     ):
         find(tmp_path, not_to_be_called)
 
@@ -278,13 +278,6 @@ def test_find_source_reports_a_file_that_cannot_be_read(tmp_path):
         match=r"r\.tsv cannot be read: Permission denied\. Check the path and perm",
     ):
         find(path, refuse)
-
-
-def test_find_source_refuses_another_ending_when_it_is_read(tmp_path):
-    path = write(tmp_path / "r.xlsx")
-
-    with pytest.raises(DataError, match=r"Rename the file or convert it"):
-        find(path).read()
 
 
 def test_find_source_gives_a_copy_the_same_identity(tmp_path):
@@ -417,7 +410,7 @@ def test_tutorial_out_of_reach_is_a_hub_error_with_the_other_routes(tutorial_fil
     tutorial_file.unlink()
 
     with pytest.raises(
-        HubError, match="fetch data set sst2-tutorial from .*\nWays without it: "
+        HubError, match=r"fetch data set sst2-tutorial from .*\nWays without it: "
     ):
         find("sst2-tutorial").read()
 
@@ -433,7 +426,7 @@ def test_sst2_offline_is_a_hub_error_with_the_other_routes(cache):
     source = find("sst2")
 
     with pytest.raises(
-        HubError, match="fetch data set stanfordnlp/sst2 .*\nWays without it: a mirror"
+        HubError, match=r"fetch data set stanfordnlp/sst2 .*\nWays without it: a mirror"
     ):
         source.read()
 
@@ -463,7 +456,7 @@ def test_sst2_refuses_a_cached_file_that_is_not_the_pinned_one(sst2_files):
 def test_sst2_with_a_missing_file_is_a_hub_error(sst2_files):
     sst2_files["test"].unlink()
 
-    with pytest.raises(HubError, match="stanfordnlp/sst2 .*\nWays without it: "):
+    with pytest.raises(HubError, match=r"stanfordnlp/sst2 .*\nWays without it: "):
         find("sst2").read()
 
 
@@ -513,7 +506,7 @@ def test_hub_repository_is_known_by_its_commit(cache, name, repo, config, slug):
 
 def test_hub_repository_unknown_offline_is_a_hub_error(cache):
     with pytest.raises(
-        HubError, match="data set me/tiny .*\nWays without it: a mirror"
+        HubError, match=r"data set me/tiny .*\nWays without it: a mirror"
     ):
         find("hf:me/tiny")
 
@@ -591,14 +584,4 @@ def test_finding_a_source_imports_nothing_heavy(tmp_path, python):
 
 
 def test_suffixes_are_those_of_the_readers():
-    from pipeline.datasets.readers import FORMATS
-
     assert tuple(FORMATS) == SUFFIXES
-
-
-def test_splits_are_three():
-    assert set(SPLIT_STEMS.values()) == {"train", "dev", "test"}
-
-
-def test_table_digest_above_is_that_of_the_table():
-    assert sha256(TABLE.encode()).hexdigest() == TABLE_SHA256

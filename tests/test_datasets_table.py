@@ -119,8 +119,7 @@ def test_choose_columns_lists_the_columns_when_it_is_open(header, wanted):
 
 
 def test_choose_columns_refuses_a_single_column():
-    raw = tsv("text\na\nb\n".replace("text", "text\t").replace("\n", "\t\n"))
-    raw = table_of_frame(raw.frame[["text"]], "my.tsv")
+    raw = table_of_frame(pd.DataFrame({"text": ["a", "b"]}), "my.parquet")
 
     with pytest.raises(DataError, match=r"Found: text\. Pass --label-column"):
         choose_columns(raw, DatasetSpec())
@@ -269,7 +268,7 @@ def test_make_table_refuses_labels_that_are_neither_text_nor_whole(labels, kinds
 
 def test_make_table_refuses_labels_of_two_types_in_two_splits():
     with pytest.raises(
-        DataError, match="of type int, str, .* Convert the label column"
+        DataError, match=r"of type int, str, .* Convert the label column"
     ):
         make(train=typed(["a", "b"], [0, 1]), dev=tsv("text\tlabel\nc\t1\n"))
 
@@ -283,10 +282,10 @@ def test_make_table_refuses_a_single_class():
 
 
 def test_make_table_takes_the_first_training_rows_only():
-    raws = {name: labelled(("x", 1), ("y", 1), ("z", 2)) for name in ("train", "dev")}
-    raws["dev"] = labelled(("x", 2), ("y", 2))
+    train = labelled(("x", 1), ("y", 1), ("x", 2))
+    dev = labelled(("x", 2), ("y", 2))
 
-    table, ledger = make(**raws, spec=DatasetSpec(limit=2))
+    table, ledger = make(train=train, dev=dev, spec=DatasetSpec(limit=2))
 
     assert table.splits.tolist() == ["train"] * 2 + ["dev"] * 4
     assert table.labels.tolist() == ["x", "y", "x", "x", "y", "y"]
@@ -435,30 +434,28 @@ def folder(tmp_path_factory):
 
 
 def save_and_load(folder, texts, labels):
+    count = len(texts)
+    splits = (["train", "dev", "test"] * count)[:count]
     table = Table(
         texts=texts,
         labels=labels,
-        splits=np.array(["train", "dev", "test"] * len(texts), dtype=object)[
-            : len(texts)
-        ],
-        lines=np.arange(len(texts), dtype=np.int64) * 10**12,
+        splits=np.array(splits, dtype=object),
+        lines=np.arange(count, dtype=np.int64) * 10**12,
     )
-
     table.save(folder)
-
     return table, Table.load(folder)
 
 
 @settings(deadline=timedelta(seconds=5))
 @given(rows=st.lists(st.tuples(st.text(), st.text(min_size=1)), min_size=1))
-@example([("👩\u200d💻 \ud83d".removesuffix("\ud83d"), "x"), ("\u202eשלום עולם", "ي")])
+@example([("👩\u200d💻", "x"), ("\u202eשלום עולם", "ي")])
 @example(
     [("\0", "\0x"), ("a\0b", "x"), ("\x01\x1b\x7f\x85", "\t"), ("\r\n\u2028", "y")]
 )
 @example([("", "nan"), ("nan", "None"), ("e\u0301", "NA"), ("\ufeff", "1")])
 def test_table_comes_back_as_it_was_saved(folder, rows):
     texts = [text for text, _ in rows]
-    labels = np.array([label for _, label in rows] + [""], dtype=object)[:-1]
+    labels = np.array([label for _, label in rows], dtype=object)
 
     table, loaded = save_and_load(folder, texts, labels)
 
