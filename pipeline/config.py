@@ -86,6 +86,10 @@ class DatasetSpec(_Spec):
     def __post_init__(self) -> None:
         """Check the values."""
         super().__post_init__()
+        if not self.separator:
+            raise ConfigError(
+                "--separator is empty, expected 'auto' or what stands between two fields."
+            )
         if self.limit < 0:
             raise ConfigError(
                 f"--limit is {self.limit}, expected 0 (all rows) or a number of training rows."
@@ -240,7 +244,7 @@ class ComputeSpec(_Spec):
         """Check the values."""
         super().__post_init__()
         if self.batch_tokens != "auto" and not (
-            isinstance(self.batch_tokens, int) and self.batch_tokens > 0
+            type(self.batch_tokens) is int and self.batch_tokens > 0
         ):
             raise ConfigError(
                 f"--batch-tokens is {shown(self.batch_tokens)}, expected 'auto' or a whole number above 0."

@@ -8,13 +8,15 @@ folder imports nothing and opens no connection. Fetching is huggingface_hub's ow
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from pipeline.errors import HubError
+from pipeline.errors import HubError, shown
 
 Kind = Literal["model", "dataset"]
 COMMIT = re.compile(r"[0-9a-f]{40}")
+REVISION = re.compile(r"\w[\w./-]{0,199}")
 ANSWER_WITHIN_S = 10  # of the one question asked before any download
 
 ROUTES = (
@@ -65,9 +67,15 @@ def resolve_commit(kind: Kind, repo_id: str, revision: str) -> str:
     """
     if COMMIT.fullmatch(revision):
         return revision
-    reference = _repo_dir(kind, repo_id) / "refs" / revision
-    if reference.is_file():
-        return reference.read_text(encoding="ascii").strip()
+    if not REVISION.fullmatch(revision) or ".." in revision:
+        raise HubError(
+            f"Revision {shown(revision)} of {kind} {repo_id} is not a commit, branch or tag. Pass one, such as main."
+        )
+    with suppress(OSError, UnicodeDecodeError):  # no such ref, or not one of the hub's
+        reference = _repo_dir(kind, repo_id) / "refs" / revision
+        commit = reference.read_text(encoding="ascii").strip()
+        if COMMIT.fullmatch(commit):
+            return commit
     commit = _ask(kind, repo_id, revision)
     if not COMMIT.fullmatch(commit):
         raise HubError(

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from pipeline.datasets.readers import (
     LABEL_NAMES,
     TEXT_NAMES,
-    file_format,
     find_column,
     read_table,
     table_of_frame,
 )
+from pipeline.datasets.sources import file_format
 from pipeline.errors import DataError, listed
 
 NO_ROWS = [b"", b"\n", b"\r\n\r\n", b"\xef\xbb\xbf"]
@@ -285,10 +285,37 @@ def test_read_table_knows_a_header_by_a_wanted_name():
 
 
 def test_read_table_knows_a_header_above_numeric_labels():
-    table = read("phrase\tmood\na\t1\nb\t0\n")
+    table = read("phrase\tmood\na\t1\nb\t0\nc\t1\n")
 
     assert list(table.frame.columns) == ["phrase", "mood"]
-    assert table.lines.tolist() == [2, 3]
+    assert table.lines.tolist() == [2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["good film\t1\n1984\t0\n", "great\tpos\nnan\tneg\ninfinity\tpos\nnan\tneg\n"],
+    ids=["too few numbers to tell", "words that float() reads"],
+)
+def test_read_table_takes_no_row_for_a_header_by_accident(table):
+    assert len(read(table).frame) == table.count("\n")
+
+
+def test_read_table_keeps_a_row_of_empty_fields_for_the_empty_text_policy():
+    table = read("text\tlabel\na\tx\n\t\nb\ty\n")
+
+    assert table.lines.tolist() == [2, 3, 4]
+    assert table.notes["blank_lines"] == 0
+
+
+def test_read_table_keeps_a_lone_carriage_return_in_unquoted_csv():
+    table = read(b"label,text\r\n1,hello\rworld\r\n", "csv")
+
+    assert table.frame["text"].tolist() == ["hello\rworld"]
+
+
+def test_read_table_refuses_a_line_break_as_csv_separator():
+    with pytest.raises(DataError, match=r"Name the file \.txt"):
+        read("a,b\n", "csv", separator="\n")
 
 
 @pytest.mark.parametrize(

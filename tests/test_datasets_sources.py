@@ -8,8 +8,7 @@ import pytest
 
 from pipeline.config import DatasetSpec
 from pipeline.datasets import pins
-from pipeline.datasets.readers import FORMATS
-from pipeline.datasets.sources import SUFFIXES, find_source, sample_path
+from pipeline.datasets.sources import find_source, sample_path
 from pipeline.datasets.table import make_table
 from pipeline.errors import DataError, HubError
 from pipeline.storage import DigestCache, sha256_file
@@ -583,5 +582,33 @@ def test_finding_a_source_imports_nothing_heavy(tmp_path, python):
     assert json.loads(done.stdout) == [], done.stderr
 
 
-def test_suffixes_are_those_of_the_readers():
-    assert tuple(FORMATS) == SUFFIXES
+@pytest.mark.parametrize("column", ["1", "2"])
+def test_read_does_not_take_a_column_number_for_a_header(tmp_path, column):
+    path = write(tmp_path / "rows.tsv", "a fine film\t1\nbad\t2\ngood\t1\n")
+
+    tables = find(path, text_column=column).read()
+
+    assert len(tables["train"].frame) == 3
+
+
+@pytest.mark.parametrize("name", ["r.xlsx", "r.jsonl", "r"])
+def test_find_source_refuses_an_ending_it_cannot_read(tmp_path, name):
+    path = write(tmp_path / name)
+
+    with pytest.raises(DataError, match="Rename the file or convert it"):
+        find(path)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "~nosuchuser/x.tsv", "a\0b"])
+def test_find_source_refuses_what_cannot_be_a_path(name):
+    with pytest.raises(DataError, match="exists"):
+        find(name)
+
+
+def test_read_refuses_a_file_that_is_gone(tmp_path):
+    path = write(tmp_path / "rows.tsv")
+    source = find(path)
+    path.unlink()
+
+    with pytest.raises(DataError, match="Run the same command again"):
+        source.read()

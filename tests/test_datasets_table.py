@@ -351,9 +351,34 @@ def test_make_table_refuses_a_dev_split_without_label_column():
 )
 def test_make_table_refuses_minus_one_in_some_training_rows(raw):
     with pytest.raises(
-        DataError, match=r"3 training rows have the label -1, .* Remove them"
+        DataError,
+        match=r"3 rows of my\.\w+ have the label -1, .*: lines \d.* Remove them",
     ):
         make(train=raw)
+
+
+def test_make_table_refuses_minus_one_in_a_few_test_rows():
+    test = labelled(("x", 400), ("-1", 1))
+
+    with pytest.raises(DataError, match=r"1 rows of my\.tsv .*: lines 402\. Remove"):
+        make(train=tsv(TRAIN), test=test)
+
+
+def test_make_table_refuses_a_test_split_with_another_text_column():
+    with pytest.raises(DataError, match=r"no column 'text' .* Make the headers equal"):
+        make(train=tsv(TRAIN), test=tsv("sentence\tlabel\nc\tx\n"))
+
+
+def test_make_table_refuses_labels_beyond_64_bits():
+    labels = np.array([2**63 + 5, 1], dtype=np.uint64)
+
+    with pytest.raises(DataError, match="Write such labels as texts"):
+        make(train=typed(["a", "b"], labels))
+
+
+def test_make_table_refuses_lists_as_texts():
+    with pytest.raises(DataError, match="holds list values.*--text-column"):
+        make(train=typed([["a"], ["b"]], [0, 1]))
 
 
 @pytest.mark.parametrize("split", ["dev", "test"])

@@ -299,3 +299,19 @@ def test_unreachable_keeps_the_first_line_of_the_reason(reason, why):
 
     assert message.splitlines()[0].endswith(f"(main) from the hub: {why}")
     assert len(message.splitlines()) == 3
+
+
+@pytest.mark.parametrize("revision", ["/etc/hostname", "../x", "a/../b", "x" * 300, ""])
+def test_resolve_commit_refuses_what_is_no_revision(cache, revision):
+    with pytest.raises(HubError, match="Pass one, such as main"):
+        hub.resolve_commit("model", "me/tiny", revision)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a commit", b"\xff" * 40])
+def test_resolve_commit_does_not_believe_a_damaged_ref(cache, content):
+    path = cache / "models--me--tiny" / "refs" / "main"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+
+    with pytest.raises(HubError, match="HF_HUB_OFFLINE is set"):
+        hub.resolve_commit("model", "me/tiny", "main")

@@ -200,6 +200,14 @@ def test_make_folds_spreads_classes_of_a_single_row_over_the_folds():
     assert sorted(folds.tolist()) == [0, 1, 2, 3, 4]
 
 
+def test_make_folds_counts_every_row_of_a_group():
+    texts = ["same"] * 4 + [f"row {i}" for i in range(4)]
+
+    folds = make_folds(texts, ["a"] * 8, n_folds=2, seed=0)  # "same" comes first
+
+    assert folds.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
 def test_texts_equal_but_for_case_and_spaces_are_one_group():
     groups = containment_groups(["Too  SLOW", " too slow\n", "STRASSE", "straße"])
 

@@ -811,3 +811,49 @@ def test_link_or_copy_copies_a_file_where_links_cannot_be_made(places, no_links)
     assert not link.is_symlink()
     assert link.read_text() == "two"
     assert sorted(path.name for path in link.parent.iterdir()) == ["link", "reports"]
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EMFILE, errno.ENOSPC])
+def test_publish_directory_says_what_the_disk_said(root, monkeypatch, code):
+    def fail(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+    with pytest.raises(CacheError, match="another --artifacts folder"):
+        publish(root)
+    assert files_below(root) == []
+
+
+def test_publish_directory_leaves_what_a_newer_version_wrote(root):
+    final = publish(root)
+    manifest = json.loads((final / "manifest.json").read_text())
+    newer = json.dumps({**manifest, "format": 2}).encode()
+    rewrite(final / "manifest.json", newer)
+
+    with pytest.raises(CacheError, match="Update, or pass another"):
+        publish(root)
+    assert (final / "manifest.json").read_bytes() == newer
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_is_complete_and_check_contents_survive_names_that_no_file_has(root, name):
+    final = publish(root)
+    manifest = json.loads((final / "manifest.json").read_text())
+    manifest["files"] = {name: {"size": 5, "sha256": HELLO}}
+    rewrite(final / "manifest.json", json.dumps(manifest).encode())
+
+    assert not is_complete(final, KEY)
+    with pytest.raises(CacheError, match="cannot be read"):
+        check_contents(final)
+
+
+def test_link_or_copy_replaces_an_earlier_copy(tmp_path):
+    for name in ("new", "latest"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+
+    link_or_copy(tmp_path / "new", tmp_path / "latest")
+
+    assert (tmp_path / "latest" / "file").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "new"]

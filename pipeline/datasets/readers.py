@@ -6,8 +6,9 @@ RFC 4180, so a field may hold separators and line breaks. Parquet carries its ow
 
 import csv
 import io
+import re
+from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError, listed, shown
 
 TEXT_NAMES = ("text", "sentence", "review", "tweet", "content", "title")
+MIN_NUMBERS = 3
 LABEL_NAMES = ("label", "class", "category", "target")
-FORMATS = {".tsv": "tsv", ".csv": "csv", ".txt": "txt", ".parquet": "parquet"}
 
 
 @dataclass(frozen=True)
@@ -43,16 +44,6 @@ class RawTable:
     notes: dict[str, object] = field(default_factory=dict)
 
 
-def file_format(path: Path) -> str:
-    """Return ``tsv``, ``csv``, ``txt`` or ``parquet`` by the file's ending."""
-    found = FORMATS.get(path.suffix.lower())
-    if found is None:
-        raise DataError(
-            f"{path} ends in {path.suffix!r}, expected one of: {', '.join(FORMATS)}. Rename the file or convert it."
-        )
-    return found
-
-
 def read_table(
     data: bytes,
     path: str,
@@ -71,12 +62,12 @@ def read_table(
     path : str
         For error messages.
     kind : {"tsv", "csv", "txt", "parquet"}
-        See `file_format`.
+        See `pipeline.datasets.sources.FORMATS`.
     separator : str
         ``auto`` or the string between two fields.
     header : {"auto", "yes", "no"}
-        ``auto`` takes the first line as names if one of them is a known or wanted name, or if it is the only
-        line whose last field is not a number.
+        ``auto`` takes the first line as names if one of them is a known or wanted name, or if a column holds
+        numbers everywhere else, in at least `MIN_NUMBERS` rows.
     named : tuple of str
         Column names the user asked for.
 
@@ -93,8 +84,8 @@ def read_table(
         if kind == "csv"
         else _plain_rows(text, path, separator)
     )
-    notes: dict[str, object] = {"blank_lines": sum(1 for row in rows if not any(row))}
-    kept = [i for i, row in enumerate(rows) if any(row)]
+    notes: dict[str, object] = {"blank_lines": sum(1 for row in rows if not row)}
+    kept = [i for i, row in enumerate(rows) if row]
     rows, numbers = [rows[i] for i in kept], [lines[i] for i in kept]
     if not rows:
         raise DataError(
@@ -141,6 +132,8 @@ def _plain_rows(
 ) -> tuple[list[list[str]], list[int]]:
     r"""Split at ``\n`` or ``\r\n`` only: a lone CR, U+2028 and the like stay inside a text."""
     lines = [line.removesuffix("\r") for line in text.split("\n")]
+    if not lines[-1]:  # what follows the last line break
+        lines.pop()
     if separator == "auto":
         separator = "\t"
         first = next((line for line in lines if line), "\t")
@@ -156,16 +149,20 @@ def _csv_rows(
     text: str, path: str, separator: str
 ) -> tuple[list[list[str]], list[int]]:
     delimiter = "," if separator == "auto" else separator
-    if len(delimiter) != 1:
+    if len(delimiter) != 1 or delimiter in '"\r\n':
         raise DataError(
             f"A quoted CSV needs a separator of one character, got {delimiter!r}. Name the file .txt."
         )
+    lone_cr = next(chr(c) for c in range(0xE000, 0xF900) if chr(c) not in text)
+    text = re.sub(
+        "\r(?!\n)", lone_cr, text
+    )  # part of a text, but csv would end the row there
     csv.field_size_limit(2**31 - 1)  # the default refuses a text over 128 kB
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows, lines, begins = [], [], 1
     try:
         for row in reader:
-            rows.append(row)
+            rows.append([cell.replace(lone_cr, "\r") for cell in row])
             lines.append(begins)
             begins = reader.line_num + 1
     except csv.Error as error:
@@ -181,25 +178,23 @@ def _looks_like_header(rows: list[list[str]], named: tuple[str, ...]) -> bool:
     wanted = {name.lower() for name in (*TEXT_NAMES, *LABEL_NAMES, *named)}
     if wanted.intersection(first):
         return True
-    width = len(first)
+    rest = rows[1:]
+    if len(rest) < MIN_NUMBERS:
+        return False
     numeric = [
         i
-        for i in range(width)
-        if len(rows) > 1 and all(len(r) > i and _is_number(r[i]) for r in rows[1:])
+        for i in range(len(first))
+        if all(len(row) > i and _is_number(row[i]) for row in rest)
     ]
     return any(not _is_number(rows[0][i]) for i in numeric)
 
 
 def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    return re.fullmatch(r"\s*[+-]?\d+(\.\d*)?\s*", cell) is not None
 
 
 def _check_names(names: list[str], path: str) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         raise DataError(
             f"Column {', '.join(map(repr, repeated))} stands more than once in the header of {path}. Rename one."
@@ -255,7 +250,7 @@ def find_column(
         return next((lower[name] for name in known if name in lower), None)
     if wanted in names:
         return wanted
-    if wanted.isdigit() and 1 <= int(wanted) <= len(names):
+    if wanted.isascii() and wanted.isdigit() and 1 <= int(wanted) <= len(names):
         return names[int(wanted) - 1]
     import difflib
 

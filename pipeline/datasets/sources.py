@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pipeline import hub
@@ -29,12 +30,7 @@ SPLIT_STEMS = {
     "val": "dev",
     "test": "test",
 }
-SUFFIXES = (
-    ".tsv",
-    ".csv",
-    ".txt",
-    ".parquet",
-)  # of readers.FORMATS, which would import pandas
+FORMATS = {".tsv": "tsv", ".csv": "csv", ".txt": "txt", ".parquet": "parquet"}
 
 
 @dataclass(frozen=True)
@@ -82,10 +78,16 @@ def find_source(spec: DatasetSpec, sha256: Sha256) -> Source:
         return _tutorial(spec)
     if name.startswith("hf:"):
         return _hub_repository(spec)
-    path = Path(name).expanduser()
+    try:
+        path = Path(name).expanduser()
+        exists = path.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, no such home, …
+        raise DataError(
+            f"--dataset {shown(name)} is not a path: {error}. Pass one that exists."
+        ) from error
     if path.is_dir():
         return _local_files(spec, path.resolve().name, _folder_files(path), sha256)
-    if not path.exists():
+    if not exists:
         near = difflib.get_close_matches(name, NAMED, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
         raise DataError(
@@ -127,7 +129,7 @@ def _folder_files(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         split = SPLIT_STEMS.get(path.stem.lower())
-        if split is None or path.suffix.lower() not in SUFFIXES or not path.is_file():
+        if split is None or path.suffix.lower() not in FORMATS or not path.is_file():
             continue
         if split in found:
             raise DataError(
@@ -136,7 +138,7 @@ def _folder_files(folder: Path) -> dict[str, Path]:
         found[split] = path
     if "train" not in found:
         raise DataError(
-            f"No train file in {folder}: expected train.tsv (or {', '.join(SUFFIXES[1:])}), found "
+            f"No train file in {folder}: expected train.tsv (or {', '.join(list(FORMATS)[1:])}), found "
             f"{', '.join(sorted(p.name for p in folder.iterdir())[:10]) or 'nothing'}. Pass a file, or rename yours."
         )
     return found
@@ -151,17 +153,35 @@ def _local_files(
         raise DataError(
             f"{error.filename} cannot be read: {error.strerror}. Check the path and permissions."
         ) from error
-    kinds = {split: path.suffix.lower().lstrip(".") for split, path in files.items()}
+    kinds = {split: file_format(path) for split, path in files.items()}
 
     def read() -> "dict[str, RawTable]":
         return {
-            split: _parse(
-                spec, path.read_bytes(), str(path), kinds[split], digests[split]
-            )
+            split: _parse(spec, _bytes(path), str(path), kinds[split], digests[split])
             for split, path in files.items()
         }
 
     return Source(_slug(name), {"files": digests, "formats": kinds}, read)
+
+
+def file_format(path: Path) -> str:
+    """Return ``tsv``, ``csv``, ``txt`` or ``parquet`` by the file's ending."""
+    found = FORMATS.get(path.suffix.lower())
+    if found is None:
+        raise DataError(
+            f"{path} ends in {path.suffix!r}, expected one of: {', '.join(FORMATS)}. "
+            "Rename the file or convert it."
+        )
+    return found
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read any more: {error.strerror}. Run the same command again."
+        ) from error
 
 
 def _parse(
@@ -174,7 +194,8 @@ def _parse(
         raise DataError(
             f"{path} changed while the run was starting. Run the same command again."
         )
-    named = tuple(c for c in (spec.text_column, spec.label_column) if c != "auto")
+    wanted = (spec.text_column, spec.label_column)
+    named = tuple(name for name in wanted if name != "auto" and not name.isdigit())
     return read_table(
         data, path, kind=kind, separator=spec.separator, header=spec.header, named=named
     )
@@ -269,18 +290,20 @@ def _load_repository(
 
     datasets.disable_progress_bars()
     try:
-        loaded = datasets.load_dataset(str(folder), config)
+        with TemporaryDirectory() as cache:  # the rows go into our own table
+            loaded = datasets.load_dataset(str(folder), config, cache_dir=cache)
+            frames = {str(name): rows.to_pandas() for name, rows in loaded.items()}
     except Exception as error:  # the library's own errors, of many families
         raise DataError(
             f"datasets cannot read {repo} ({config or 'default'}): {error}"
         ) from error
     tables = {}
-    for name, rows in loaded.items():
-        split = SPLIT_STEMS.get(str(name))
+    for name, frame in frames.items():
+        split = SPLIT_STEMS.get(name)
         if split is not None and split not in tables:
-            tables[split] = table_of_frame(rows.to_pandas(), f"{repo}:{name}")
+            tables[split] = table_of_frame(frame, f"{repo}:{name}")
     if "train" not in tables:
         raise DataError(
-            f"{repo} has no train split (splits: {', '.join(map(str, loaded))}). Pass a file instead."
+            f"{repo} has no train split (splits: {', '.join(frames)}). Pass a file instead."
         )
     return tables

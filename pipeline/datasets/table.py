@@ -92,7 +92,7 @@ def make_table(raws: dict[str, RawTable], spec: DatasetSpec) -> tuple[Table, Jso
     per_split: Json = {}
     for split, raw in raws.items():
         missing = {text_name, label_name}.difference(raw.frame.columns)
-        if missing and split == "test":  # a test set without labels is usual
+        if missing == {label_name} and split == "test":  # usual: labels are hidden
             per_split[split] = {
                 **raw.notes,
                 "rows_read": len(raw.frame),
@@ -154,7 +154,7 @@ def _wordier(frame: pd.DataFrame, names: list[str]) -> str:
     return max(
         names,
         key=lambda name: (
-            frame[name].nunique(),
+            frame[name].astype(str).nunique(),
             frame[name].astype(str).str.len().mean(),
         ),
     )
@@ -178,7 +178,7 @@ def _clean(
     if split != "train" and _is_unlabelled(frame["label"]):
         return None, {**notes, "unlabelled": True}
     wrong_type = [
-        not isinstance(text, str) and not pd.isna(text) for text in frame["text"]
+        not isinstance(text, str) and not _is_missing(text) for text in frame["text"]
     ]
     if any(wrong_type):
         value = frame["text"][wrong_type].iloc[0]
@@ -187,7 +187,7 @@ def _clean(
             f"rows {listed(frame['line'][wrong_type].tolist())}. Pass --text-column."
         )
     empty = np.array(
-        [pd.isna(text) or not text.strip() for text in frame["text"]], dtype=bool
+        [_is_missing(text) or not text.strip() for text in frame["text"]], dtype=bool
     )
     notes["empty_texts"] = int(empty.sum())
     if empty.any() and spec.empty_text == "error":
@@ -206,8 +206,18 @@ def _clean(
             f"{int(missing.sum()):,} rows of {raw.path} have no label: lines "
             f"{listed(frame['line'][missing].tolist())}. Label or remove them."
         )
+    hidden = frame["label"].astype(str) == "-1"
+    if hidden.any():
+        raise DataError(
+            f"{int(hidden.sum()):,} rows of {raw.path} have the label -1, which marks rows without a label: lines "
+            f"{listed(frame['line'][hidden].tolist())}. Remove them, or name the class otherwise."
+        )
     notes["rows_used"] = len(frame)
     return frame, notes
+
+
+def _is_missing(value: Any) -> bool:  # Any: whatever a cell of a Parquet file holds
+    return pd.api.types.is_scalar(value) and bool(pd.isna(value))
 
 
 def _is_unlabelled(labels: "pd.Series") -> bool:
@@ -217,6 +227,10 @@ def _is_unlabelled(labels: "pd.Series") -> bool:
 
 def _typed_labels(column: "pd.Series") -> NDArray[np.int64] | NDArray[np.object_]:
     if pd.api.types.is_bool_dtype(column) or pd.api.types.is_integer_dtype(column):
+        if len(column) and column.max() > np.iinfo(np.int64).max:
+            raise DataError(
+                f"Label {column.max()} does not fit 64 bits. Write such labels as texts."
+            )
         return column.to_numpy(np.int64)
     if all(isinstance(label, str) for label in column):
         return np.array([label.strip() for label in column], dtype=object)
@@ -238,11 +252,6 @@ def _check_classes(table: Table) -> None:
         raise DataError(
             f"All {sum(train.values()):,} training rows have the label {shown(next(iter(train)))}; "
             "a classifier needs at least two classes. Check --label-column, or raise --limit."
-        )
-    hidden = [label for label in train if str(label) == "-1"]
-    if hidden:
-        raise DataError(
-            f"{train[hidden[0]]:,} training rows have the label -1, which marks rows without a label. Remove them."
         )
     for split in ("dev", "test"):
         found = Counter(table.labels[table.splits == split].tolist())

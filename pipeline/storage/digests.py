@@ -46,10 +46,10 @@ class DigestCache:
         known = self._known.get(str(path))
         if (
             isinstance(known, list)
-            and known[:3] == signature
-            and isinstance(known[3], str)
+            and known[:-1] == signature
+            and isinstance(known[-1], str)
         ):
-            return known[3]
+            return known[-1]
         digest = sha256_file(path)
         if time.time() - stat.st_mtime > YOUNG_S:
             self._known[str(path)] = [*signature, digest]

@@ -53,6 +53,15 @@ def read_manifest(directory: Path) -> dict[str, Any]:  # Any: values of a JSON o
     return manifest
 
 
+def is_newer(directory: Path) -> bool:
+    """Tell whether a later version of this package wrote `directory`."""
+    try:
+        found = json.loads((directory / MANIFEST).read_bytes())["format"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+    return isinstance(found, int) and found > FORMAT
+
+
 def is_complete(directory: Path, key: str) -> bool:
     """Tell whether `directory` is whole as far as its manifest, key and file sizes say.
 
@@ -64,7 +73,7 @@ def is_complete(directory: Path, key: str) -> bool:
             (directory / name).stat().st_size == entry["size"]
             for name, entry in manifest["files"].items()
         )
-    except (CacheError, OSError, KeyError, TypeError):
+    except (CacheError, OSError, KeyError, TypeError, ValueError):
         return False
 
 
@@ -81,7 +90,7 @@ def check_contents(directory: Path) -> dict[str, Any]:
         path = directory / name
         try:
             found = sha256_file(path)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: no name a file can have
             raise CacheError(f"{path} cannot be read: {error}.") from error
         if not isinstance(entry, dict) or found != entry.get("sha256"):
             raise CacheError(

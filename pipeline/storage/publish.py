@@ -17,14 +17,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import CacheError
-from pipeline.storage.manifest import FORMAT, MANIFEST, describe_files, is_complete
+from pipeline.storage.manifest import (
+    FORMAT,
+    MANIFEST,
+    describe_files,
+    is_complete,
+    is_newer,
+)
 
-FULL_DISK = (
+# What a disk says without naming a file, when a write or a flush fails.
+DISK_ERRORS = {
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EFBIG,
     errno.EROFS,
-)  # they name no file when a write fails
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+}
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,7 @@ def _disk_errors(root: Path) -> Iterator[None]:
     except OSError as error:
         below = error.filename is not None and str(root) in str(error.filename)
         if (
-            error.errno not in FULL_DISK and not below
+            error.errno not in DISK_ERRORS and not below
         ):  # somebody else's error, not our disk's
             raise
         free = shutil.disk_usage(root).free // 2**20 if root.exists() else 0
@@ -97,9 +107,7 @@ def _seal(draft: Draft, identity: Mapping[str, object]) -> None:
         "files": describe_files(draft.path),
         "facts": draft.facts,
     }
-    text = json.dumps(
-        manifest, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False
-    )
+    text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False)
     (draft.path / MANIFEST).write_text(text, encoding="utf-8")
     umask = os.umask(0)
     os.umask(umask)
@@ -119,6 +127,11 @@ def _install(scratch: Path, final: Path, *, root: Path, key: str) -> None:
             raise
         if is_complete(final, key):
             return
+        if is_newer(final):
+            raise CacheError(
+                f"A newer version of frostbert wrote {final}; it is left as it is. "
+                "Update, or pass another --artifacts folder."
+            ) from None
         quarantine(final, root=root)
         scratch.rename(final)
     _fsync(final.parent)
@@ -155,8 +168,10 @@ def link_or_copy(target: Path, link: Path) -> None:
         scratch.symlink_to(os.path.relpath(target, link.parent))
     except OSError:
         (shutil.copytree if target.is_dir() else shutil.copy2)(target, scratch)
-        if link.is_dir() and not link.is_symlink():
-            shutil.rmtree(link)
+    if (
+        link.is_dir() and not link.is_symlink()
+    ):  # an earlier copy: a rename cannot replace it
+        shutil.rmtree(link)
     scratch.replace(link)
 
 
