@@ -86,6 +86,8 @@ class DatasetSpec(_Spec):
     def __post_init__(self) -> None:
         """Check the values."""
         super().__post_init__()
+        if self.separator == r"\t":  # as typed in a shell
+            object.__setattr__(self, "separator", "\t")
         if not self.separator:
             raise ConfigError(
                 "--separator is empty, expected 'auto' or what stands between two fields."

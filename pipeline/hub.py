@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import HubError, shown
+from pipeline.storage import replace_file
 
 Kind = Literal["model", "dataset"]
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -81,6 +82,12 @@ def resolve_commit(kind: Kind, repo_id: str, revision: str) -> str:
         raise HubError(
             f"The hub named {commit!r} as the commit of {kind} {repo_id}, expected 40 hex digits.\n{ROUTES}"
         )
+    with suppress(
+        OSError
+    ):  # so that the next run needs no hub; a read-only cache asks again
+        reference = _repo_dir(kind, repo_id) / "refs" / revision
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(reference, commit.encode())
     return commit
 
 
@@ -138,7 +145,8 @@ def _ask(kind: Kind, repo_id: str, revision: str) -> str:
 def unreachable(kind: Kind, repo_id: str, revision: str, reason: object) -> HubError:
     """Return the error for something that cannot be fetched: what, the other routes, a command that works."""
     name = "encoder" if kind == "model" else "data set"
+    also = ", and no folder of that name is here" if kind == "model" else ""
     why = (str(reason).strip().splitlines() or ["no answer"])[0]
     return HubError(
-        f"Could not fetch {name} {repo_id} ({revision[:12]}) from the hub: {why}\n{ROUTES}"
+        f"Could not fetch {name} {repo_id} ({revision[:12]}) from the hub{also}: {why}\n{ROUTES}"
     )

@@ -5,7 +5,6 @@ name and schema, its own options and the keys of the stages it reads, so every p
 """
 
 import logging
-import sys
 import time
 from collections.abc import Mapping
 from functools import cached_property
@@ -16,7 +15,7 @@ import luigi
 from luigi.task_register import Register
 
 from pipeline.config import fingerprint
-from pipeline.errors import CacheError
+from pipeline.errors import CacheError, ConfigError
 from pipeline.storage import (
     Draft,
     check_contents,
@@ -29,13 +28,6 @@ from tasks import ledger
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T", bound="Stage")
-RECORDED = (
-    "numpy",
-    "pandas",
-    "sklearn",
-    "torch",
-    "transformers",
-)  # versions that can matter to a result
 
 
 class _AlwaysNew(Register):
@@ -86,6 +78,10 @@ class Stage(luigi.Task, metaclass=_AlwaysNew):
         # one instance of each kind, shared by all stages of a job
         self._family = {} if family is None else family
         self._family[type(self)] = self
+        if self.root.exists() and not self.root.is_dir():
+            raise ConfigError(
+                f"--artifacts {self.root} is a file, expected a folder. Pass another."
+            )
         _ = self.key  # whatever is wrong with options or inputs is said now, before anything is scheduled
 
     @property
@@ -139,6 +135,11 @@ class Stage(luigi.Task, metaclass=_AlwaysNew):
         """Return where the result is or will be: ``<folder>/<slug>-<key12>``, or the same key under an older slug."""
         return keyed_directory(self.root / self.folder, self.slug, self.key)
 
+    @property
+    def directories(self) -> list[Path]:
+        """Return every directory that later stages read, to be checked before they do."""
+        return [self.directory]
+
     def output(self) -> DirectoryTarget:
         """Return the target, for Luigi."""
         return DirectoryTarget(self.directory, self.key)
@@ -166,7 +167,6 @@ class Stage(luigi.Task, metaclass=_AlwaysNew):
         ) as draft:
             said = self.build(draft)
             draft.facts["elapsed_s"] = round(time.monotonic() - began, 3)
-            draft.facts["versions"] = loaded_versions()
         return said, {}
 
     def build(self, draft: Draft) -> str:
@@ -181,11 +181,16 @@ class Stage(luigi.Task, metaclass=_AlwaysNew):
         CacheError
             If one is damaged; it is in quarantine then, and the next run builds it again.
         """
-        for stage in self.upstream.values():
+        read = [
+            (stage, path)
+            for stage in self.upstream.values()
+            for path in stage.directories
+        ]
+        for stage, path in read:
             try:
-                check_contents(stage.directory)
+                check_contents(path)
             except CacheError as error:
-                place = quarantine(stage.directory, root=self.root)
+                place = quarantine(path, root=self.root)
                 raise CacheError(
                     f"{error} Moved to {place}. Run the same command again: {stage.get_task_family()} is rebuilt."
                 ) from error
@@ -200,13 +205,3 @@ def keyed_directory(parent: Path, slug: str, key: str) -> Path:
         else []
     )
     return parent / (found[0] if found else slug + ending)
-
-
-def loaded_versions() -> dict[str, str]:
-    """Return the versions of Python and of the recorded packages that this process has imported."""
-    found = {
-        name: str(sys.modules[name].__version__)
-        for name in RECORDED
-        if name in sys.modules
-    }
-    return {"python": sys.version.split()[0], **found}

@@ -4,6 +4,8 @@ import logging
 import sys
 from types import TracebackType
 
+from luigi.parameter import UnconsumedParameterWarning
+
 from pipeline.errors import PipelineError
 
 
@@ -12,7 +14,7 @@ class _OneMessage(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, PipelineError):
+        if isinstance(error, (PipelineError, UnconsumedParameterWarning)):
             record.msg, record.args, record.exc_info, record.exc_text = (
                 str(error),
                 (),

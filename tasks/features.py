@@ -86,6 +86,11 @@ class ExtractFeatures(ComputeOptions, EncoderOptions, DatasetOptions, Stage):
         """Return the data set's feature list inside the row store."""
         return self.store / "datasets" / self.key[:12]
 
+    @property
+    def directories(self) -> list[Path]:
+        """Return the feature list and the encoder's directory; shards are checked as they are read."""
+        return [self.directory, self.store / "encoder"]
+
     def output(self) -> FeaturesTarget:
         """Return the target, for Luigi."""
         return FeaturesTarget(self.directory, self.key, self.encoder_key)

@@ -7,18 +7,19 @@ do, or when the process ends with the journal still open.
 
 import atexit
 import json
+import logging
 import os
 import secrets
 import shlex
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+logger = logging.getLogger(__name__)
 LEDGER = "runs.jsonl"
 _LOADED = time.monotonic()
 
@@ -137,8 +138,7 @@ def write_refused(root: Path, message: str) -> None:
     counts = {"rows_encoded": 0, "rows_reused": 0}
     seconds = round(time.monotonic() - _LOADED, 3)
     entry = {"keys": {}, "status": "failed", "stages_run": [], **counts}
-    with suppress(OSError):  # a folder that cannot be written must not hide the refusal
-        write(root, {**entry, "seconds": seconds, "figures": {}, "error": message})
+    write(root, {**entry, "seconds": seconds, "figures": {}, "error": message})
 
 
 def close_failed() -> None:
@@ -151,7 +151,10 @@ def write(root: Path, entry: Mapping[str, object]) -> None:
     """Append one line to the ledger, with the time and the command."""
     when = datetime.now(UTC).isoformat(timespec="seconds")
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    _append(root / LEDGER, {"when": when, "command": command, **entry})
+    try:
+        _append(root / LEDGER, {"when": when, "command": command, **entry})
+    except OSError as error:  # everything else of the run stands
+        logger.warning("no line in %s: %s", root / LEDGER, error)
 
 
 def entries(root: Path) -> list[dict[str, Any]]:  # Any: JSON values

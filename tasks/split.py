@@ -32,8 +32,11 @@ class SplitDataset(SplitOptions, DatasetOptions, Stage):
         return f"{self.upstream['dataset'].slug}-{self.spec.split}"
 
     def identity(self) -> dict[str, object]:
-        """Return the options; fraction and seed do not matter to an official split but for the folds."""
-        return asdict(self.spec)
+        """Return the options that matter: the seed also orders the folds, the fraction is for random splits."""
+        spec = asdict(self.spec)
+        if self.spec.split == "official":
+            del spec["test_fraction"]
+        return spec
 
     def build(self, draft: Draft) -> str:
         """Choose the rows and count what overlap remains."""

@@ -1,6 +1,7 @@
 """The whole job, and what it says at its end."""
 
 import json
+import logging
 import sys
 from collections.abc import Mapping
 from functools import cached_property
@@ -28,6 +29,7 @@ from tasks.options import (
 from tasks.predictor import ExportPredictor
 from tasks.split import SplitDataset
 
+logger = logging.getLogger(__name__)
 KINDS: tuple[type[Stage], ...] = (
     PrepareDataset,
     ExtractFeatures,
@@ -77,8 +79,9 @@ class TrainLogReg(
 
     def finish(self, status: str) -> None:
         """Point ``latest`` at this result, write the ledger's line and print the headline."""
-        files = self._link_latest()
-        report = json.loads((files / "report.json").read_bytes())
+        report = json.loads(
+            (self.upstream["EvaluateModel"].directory / "report.json").read_bytes()
+        )
         figures = {
             name: {"value": figure["value"], "ci95": figure["ci95"]}
             for name, figure in report["metrics"]["test"].items()
@@ -86,6 +89,10 @@ class TrainLogReg(
         n_rows = read_manifest(self.upstream["ExtractFeatures"].directory)["facts"][
             "rows"
         ]
+        try:
+            self._link_latest()
+        except OSError as error:  # a read-only folder: all results are there
+            logger.warning("%s was not renewed: %s", self.root / "latest", error)
         if status == "noop":
             ledger.write_noop(self.root, self.keys(), figures=figures, n_rows=n_rows)
         else:
@@ -97,7 +104,7 @@ class TrainLogReg(
         """Return every stage's key."""
         return {name: stage.key for name, stage in self.upstream.items()}
 
-    def _link_latest(self) -> Path:
+    def _link_latest(self) -> None:
         """Make the folder of links, if it is not there, and let ``latest`` point at it."""
         folder = keyed_directory(self.root / self.folder, self.slug, self.key)
         folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +123,6 @@ class TrainLogReg(
         latest = self.root / "latest"
         if not (latest.exists() and latest.samefile(folder)):
             link_or_copy(folder, latest)
-        return folder
 
 
 def _last_lines(report: dict[str, Any], latest: Path) -> str:  # Any: JSON values

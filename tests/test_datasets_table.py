@@ -377,7 +377,7 @@ def test_make_table_refuses_labels_beyond_64_bits():
 
 
 def test_make_table_refuses_lists_as_texts():
-    with pytest.raises(DataError, match="holds list values.*--text-column"):
+    with pytest.raises(DataError, match=r"holds list values.*--text-column"):
         make(train=typed([["a"], ["b"]], [0, 1]))
 
 

@@ -85,9 +85,10 @@ def test_the_default_encoder_is_pinned_under_both_of_its_names(cache):
 
 
 def test_a_default_encoder_with_other_bytes_is_refused(cache, tiny_encoder):
-    lay_out(
+    snapshot = lay_out(
         cache, pins.DEFAULT_REPO, tiny_encoder, commit=pins.COMMITS[pins.DEFAULT_REPO]
     )
+    (snapshot / "vocab.txt").write_text("another")
 
     with pytest.raises(
         EncoderError, match=r"not the pinned file.*Delete it from the hub cache"
@@ -143,3 +144,26 @@ print(json.dumps(asked))
 
     assert json.loads(done.stdout) == [], done.stderr
     assert list(home.rglob("*")) == []
+
+
+def test_a_snapshot_that_leaves_the_tokens_open_does_not_count_as_here(
+    cache, tiny_encoder
+):
+    snapshot = lay_out(cache, "someone/tiny", tiny_encoder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (snapshot / name).unlink()
+    (snapshot / "vocab.txt").write_text("a\nb\n")
+
+    assert find_encoder(EncoderSpec(encoder="someone/tiny"), sha256_file).folder is None
+
+
+def test_a_pinned_snapshot_without_one_of_its_files_does_not_count_as_here(
+    cache, tiny_encoder
+):
+    lay_out(
+        cache, pins.DEFAULT_REPO, tiny_encoder, commit=pins.COMMITS[pins.DEFAULT_REPO]
+    )
+
+    assert (
+        find_encoder(EncoderSpec(), sha256_file).folder is None
+    )  # vocab.txt is missing

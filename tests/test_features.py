@@ -1,8 +1,10 @@
+import shutil
+
 import numpy as np
 import pytest
 
 from pipeline.config import ComputeSpec, EncoderSpec
-from pipeline.errors import CacheError
+from pipeline.errors import CacheError, EncoderError
 from pipeline.features import extract as extract_module
 from pipeline.features.extract import Progress, extract_missing, token_facts
 from pipeline.features.store import FeatureStore, row_key, row_keys
@@ -172,3 +174,21 @@ def test_token_facts_count_what_was_cut():
 
 def test_compute_options_are_not_part_of_an_encoders_options():
     assert not set(ComputeSpec.names()) & set(EncoderSpec.names())
+
+
+def test_features_that_do_not_fit_float16_are_refused_and_not_stored(store):
+    with pytest.raises(EncoderError, match="--feature-dtype float32"):
+        extract(
+            store, ["a" * 70_000], WordLengthEncoder(dim=1), feature_dtype="float16"
+        )
+
+    assert not (store.folder / "shards").exists()
+
+
+def test_a_store_whose_shards_are_gone_knows_nothing(store):
+    done = extract(store, TEXTS, WordLengthEncoder())
+    shutil.rmtree(store.folder / "shards")
+
+    store.load()
+
+    assert store.missing(done.keys).all()

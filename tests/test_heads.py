@@ -303,7 +303,7 @@ def test_constant_features_are_refused_with_the_remedy():
 
     with pytest.raises(
         DataError,
-        match=r"All 6 training texts.*Check the text column and the pooling",
+        match=r"All 6 texts to fit on.*Check the text column and the pooling",
     ):
         fit_head(features, np.arange(6) % 2, HeadSpec(C=1.0), NO_FOLDS)
 

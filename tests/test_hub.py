@@ -218,7 +218,8 @@ def test_resolve_commit_from_the_cache_imports_no_hub_library(cache, python):
     [
         (
             "model",
-            "Could not fetch encoder me/tiny (main) from the hub: not in the local cache, and HF_HUB_OFFLINE is set",
+            "Could not fetch encoder me/tiny (main) from the hub, and no folder of that name is here: "
+            "not in the local cache, and HF_HUB_OFFLINE is set",
         ),
         (
             "dataset",
@@ -276,7 +277,7 @@ def test_resolve_commit_gives_up_at_once_when_nobody_answers(cache, python):
 
     lines = done.stdout.splitlines()
     assert len(lines) == 3, done.stderr
-    assert lines[0].startswith("Could not fetch encoder me/tiny (main) from the hub: ")
+    assert lines[0].startswith("Could not fetch encoder me/tiny (main) from the hub")
     assert lines[1].startswith("Ways without it: a mirror")
 
 
@@ -297,7 +298,9 @@ def test_hub_error_is_a_connection_error(cache):
 def test_unreachable_keeps_the_first_line_of_the_reason(reason, why):
     message = str(hub.unreachable("model", "me/tiny", "main", reason))
 
-    assert message.splitlines()[0].endswith(f"(main) from the hub: {why}")
+    assert message.splitlines()[0].endswith(
+        f"(main) from the hub, and no folder of that name is here: {why}"
+    )
     assert len(message.splitlines()) == 3
 
 
@@ -315,3 +318,20 @@ def test_resolve_commit_does_not_believe_a_damaged_ref(cache, content):
 
     with pytest.raises(HubError, match="HF_HUB_OFFLINE is set"):
         hub.resolve_commit("model", "me/tiny", "main")
+
+
+def test_resolve_commit_keeps_the_answer_for_the_next_run_without_a_hub(cache, python):
+    server, asked = serve({"id": "me/tiny", "sha": COMMIT, "siblings": []})
+    code = "from pipeline import hub; print(hub.resolve_commit('model', 'me/tiny', 'v1/x'))"
+    try:
+        endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+        first = python(code, env=online(endpoint, cache))
+    finally:
+        server.shutdown()
+        server.server_close()
+
+    second = python(code, env={"HF_HUB_CACHE": str(cache)})
+
+    assert first.stdout == f"{COMMIT}\n", first.stderr
+    assert len(asked) == 1
+    assert second.stdout == f"{COMMIT}\n", second.stderr

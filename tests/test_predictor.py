@@ -148,6 +148,29 @@ def test_a_hostile_pickle_is_refused_and_nothing_runs(tmp_path):
     assert not marker.exists()
 
 
+def test_a_stream_that_meddles_with_our_function_changes_nothing(path, tmp_path):
+    """BUILD can set attributes of whatever `find_class` returns; ours must not be on the stack."""
+    meddling = (
+        b"\x80\x04"
+        + b"cpipeline.predictor\n_restore_v1\n"
+        + b"}X\x08\x00\x00\x00__name__X\x06\x00\x00\x00systemsb."
+    )
+    (tmp_path / "meddling.joblib").write_bytes(meddling)
+
+    with pytest.raises(ArtifactError):
+        load_predictor(tmp_path / "meddling.joblib")
+    assert load_predictor(path).classes_.tolist() == ["neg", "pos"]
+
+
+def test_state_appended_to_a_good_stream_is_refused(path):
+    data = path.read_bytes()
+    assert data.endswith(b".")
+    path.write_bytes(data[:-1] + b"}X\x04\x00\x00\x00cardK\x01sb.")
+
+    with pytest.raises(ArtifactError):
+        load_predictor(path)
+
+
 def test_another_pickle_is_refused(tmp_path):
     (tmp_path / "list.joblib").write_bytes(pickle.dumps([1, 2]))
 
@@ -324,6 +347,9 @@ def test_the_exported_file_agrees_with_the_stored_features(trained, tiny_encoder
     exported = load_predictor(trained.artifacts / "latest" / "predictor.joblib")
 
     assert exported.self_check() <= 1e-6
+    assert {"python", "torch", "transformers", "sklearn"} <= set(
+        exported.card["versions"]
+    )
     assert (
         exported.card["metrics"]["accuracy"]["value"]
         == trained.report()["metrics"]["test"]["accuracy"]["value"]

@@ -25,6 +25,7 @@ from pipeline.storage import (
     replace_file,
     sha256_file,
 )
+from pipeline.storage.publish import loaded_versions
 
 KEY = "k" * 64
 HELLO = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
@@ -137,6 +138,7 @@ def test_publish_records_size_and_digest_of_each_file(root):
             "b.txt": {"size": 5, "sha256": HELLO},
         },
         "facts": {"rows": 3},
+        "versions": loaded_versions(),
     }
 
 
@@ -476,17 +478,36 @@ def old_file(tmp_path):
     return path
 
 
+FORGED = "f" * 64
+
+
+def forge(root):
+    """Change every remembered digest: an answer with it was remembered, not computed."""
+    path = root / "digests.json"
+    memory = json.loads(path.read_bytes()) if path.exists() else {}
+    path.write_text(
+        json.dumps({name: [*entry[:-1], FORGED] for name, entry in memory.items()})
+    )
+
+
 def test_digest_cache_hashes_the_bytes(root, old_file):
     assert DigestCache(root).sha256(old_file) == HELLO
 
 
 def test_digest_cache_remembers_a_file_by_its_stat(root, old_file):
-    """The contents are swapped behind its back: an answer with the old digest was remembered."""
+    DigestCache(root).sha256(old_file)
+    forge(root)
+
+    assert DigestCache(root).sha256(old_file) == FORGED
+
+
+def test_digest_cache_notices_a_copy_with_the_old_time_onto_the_file(root, old_file):
+    """What ``cp -p`` leaves: same path, size, modification time and inode."""
     DigestCache(root).sha256(old_file)
     old_file.write_bytes(b"hallo")
     os.utime(old_file, ns=(LONG_AGO, LONG_AGO))
 
-    assert DigestCache(root).sha256(old_file) == HELLO
+    assert DigestCache(root).sha256(old_file) == HALLO
 
 
 def test_digest_cache_hashes_again_when_the_time_changed(root, old_file):
@@ -518,17 +539,16 @@ def test_digest_cache_hashes_again_when_the_inode_changed(root, old_file):
 
 
 @pytest.mark.parametrize(
-    ("age_s", "expected"), [(1.5, HALLO), (-1.0, HALLO), (2.5, HELLO)]
+    ("age_s", "expected"), [(1.5, HELLO), (-1.0, HELLO), (2.5, FORGED)]
 )
 def test_digest_cache_remembers_only_files_older_than_two_seconds(
     root, old_file, monkeypatch, age_s, expected
 ):
-    """The contents are swapped behind its back: the new digest means that it looked again."""
+    root.mkdir()
     now = LONG_AGO / 1e9 + age_s
     monkeypatch.setattr(digests, "time", SimpleNamespace(time=lambda: now))
     DigestCache(root).sha256(old_file)
-    old_file.write_bytes(b"hallo")
-    os.utime(old_file, ns=(LONG_AGO, LONG_AGO))
+    forge(root)
 
     assert DigestCache(root).sha256(old_file) == expected
 
@@ -536,10 +556,9 @@ def test_digest_cache_remembers_only_files_older_than_two_seconds(
 def test_digest_cache_knows_a_file_by_any_of_its_paths(root, old_file, tmp_path):
     DigestCache(root).sha256(old_file)
     (tmp_path / "link").symlink_to(old_file)
-    old_file.write_bytes(b"hallo")
-    os.utime(old_file, ns=(LONG_AGO, LONG_AGO))
+    forge(root)
 
-    assert DigestCache(root).sha256(tmp_path / "link") == HELLO
+    assert DigestCache(root).sha256(tmp_path / "link") == FORGED
 
 
 @pytest.mark.parametrize(
@@ -570,7 +589,17 @@ def test_digest_cache_does_not_trust_a_digest_that_is_no_text(root, old_file):
     stat = old_file.stat()
     root.mkdir()
     (root / "digests.json").write_text(
-        json.dumps({str(old_file): [stat.st_size, stat.st_mtime_ns, stat.st_ino, 5]})
+        json.dumps(
+            {
+                str(old_file): [
+                    stat.st_size,
+                    stat.st_mtime_ns,
+                    stat.st_ctime_ns,
+                    stat.st_ino,
+                    5,
+                ]
+            }
+        )
     )
 
     assert DigestCache(root).sha256(old_file) == HELLO

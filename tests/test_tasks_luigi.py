@@ -116,6 +116,7 @@ def test_a_failing_stage_gives_a_status_and_one_message(
             "--batch-tokens is 0, expected 'auto' or a whole number above 0.",
         ),
         (["--backend", "cuda"], "--backend is 'cuda', expected one of: auto, torch."),
+        (["--precision", "int8"], "--precision int8 has no engine here"),
         (["--layer", "9"], "--layer is 9, but"),
         (["--dataset", "nowhere.tsv"], "Data set 'nowhere.tsv' not found"),
         (["--encoder", "./nowhere"], "Encoder './nowhere' not found"),
@@ -225,6 +226,7 @@ def test_a_misspelt_option_in_luigi_cfg_is_an_error(trained, tiny_encoder):
 
     assert done.status == 40
     assert "poolling" in done.err
+    assert "Traceback" not in done.err
 
 
 def test_one_is_the_same_c_as_one_point_zero(trained, tiny_encoder):

@@ -292,3 +292,74 @@ def test_a_folder_with_spaces_and_unicode_works(job, tmp_path, tiny_encoder):
 
     assert done.status == 0, done.err
     assert (folder / "out put" / "latest" / "report.md").is_file()
+
+
+def test_a_damaged_encoder_directory_is_noticed_and_made_again(trained, tiny_encoder):
+    (path,) = (trained.artifacts / "features").glob("*/encoder/probes.npy")
+    flip_last_bit(path)
+    shutil.rmtree(trained.artifacts / "predictors")
+
+    first = trained.train("reviews.tsv", tiny_encoder, "--C", "1")
+    entry = run_again(trained, tiny_encoder)
+
+    assert first.status == 30
+    assert "Run the same command again" in first.err
+    assert entry["stages_run"] == ["ExtractFeatures", "ExportPredictor"]
+    assert entry["rows_encoded"] == 0
+
+
+def test_a_complete_job_works_without_a_writable_ledger_or_latest(
+    trained, tiny_encoder
+):
+    """As root no permission stops a write, so a folder stands where each file should be."""
+    for name in ("runs.jsonl", "latest"):
+        (trained.artifacts / name).unlink()
+        (trained.artifacts / name).mkdir()
+    (trained.artifacts / "runs").rename(trained.artifacts / "moved")
+    (trained.artifacts / "runs").write_text("in the way")
+
+    done = trained.train("reviews.tsv", tiny_encoder, "--C", "1")
+
+    assert done.status == 0
+    assert "Traceback" not in done.err
+    assert done.out.splitlines()[-1] == "predictor  artifacts/latest/predictor.joblib"
+
+
+def test_a_file_as_artifacts_folder_is_refused(trained, tiny_encoder):
+    done = trained.train("reviews.tsv", tiny_encoder, "--artifacts", "reviews.tsv")
+
+    assert done.status == 40
+    assert "--artifacts reviews.tsv is a file" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_native_library_that_prints_does_not_disturb_the_worker(
+    trained, tiny_encoder
+):
+    shutil.rmtree(trained.artifacts / "features")
+
+    done = trained.train(
+        "reviews.tsv", tiny_encoder, "--C", "1", env={"ONEDNN_VERBOSE": "1"}
+    )
+
+    assert done.status == 0, done.err[-2000:]
+
+
+def test_the_test_fraction_is_no_part_of_an_official_split(trained, tiny_encoder):
+    rows = review_rows()
+    write_tsv(trained.cwd / "train.tsv", rows[::2])
+    write_tsv(trained.cwd / "test.tsv", rows[1::2])
+    (trained.cwd / "reviews.tsv").unlink()
+    run_again(trained, tiny_encoder, "--split", "official", dataset=".")
+
+    entry = run_again(
+        trained,
+        tiny_encoder,
+        "--split",
+        "official",
+        "--test-fraction",
+        "0.4",
+        dataset=".",
+    )
+
+    assert entry["status"] == "noop"

@@ -49,10 +49,6 @@ class Encoder:
         self, checkpoint: Checkpoint, spec: EncoderSpec, compute: ComputeSpec
     ) -> None:
         check_options(spec, checkpoint.config)
-        if spec.precision not in DTYPES:
-            raise EncoderError(
-                f"--precision {spec.precision} has no engine here; torch runs {', '.join(DTYPES)}. Choose one."
-            )
         if spec.pooling == "cls" and "cls_token" not in checkpoint.special:
             raise EncoderError(
                 f"--pooling cls: the tokenizer of {spec.encoder} has no [CLS] token. Pass --pooling mean."
@@ -261,8 +257,8 @@ def check_pins(folder: Path, commit: str) -> None:
     """
     for name, sha256 in pins.SHA256.get(commit, {}).items():
         path = folder / name
-        if path.is_file() and sha256_file(path) != sha256:
+        if not path.is_file() or sha256_file(path) != sha256:
             raise EncoderError(
-                f"{path} is not the pinned file: its SHA-256 differs from {sha256[:12]}…. "
+                f"{path} is not the pinned file: missing, or its SHA-256 differs from {sha256[:12]}…. "
                 "Delete it from the hub cache and run again."
             )

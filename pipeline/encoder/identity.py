@@ -35,6 +35,7 @@ TOKENIZER_FILES = (
     "tokenizer.model",
 )
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", *TOKENIZER_FILES[7:])
+PRECISIONS = ("float32", "bfloat16")  # of the torch engine
 PATTERNS = (CONFIG, WEIGHTS, INDEX, "model-*.safetensors", *TOKENIZER_FILES)
 
 
@@ -114,6 +115,10 @@ def find_encoder(spec: EncoderSpec, sha256: Sha256) -> EncoderSource:
         If a hub revision is not known here and the hub does not answer.
     """
     name = spec.encoder
+    if spec.precision not in PRECISIONS:
+        raise EncoderError(
+            f"--precision {spec.precision} has no engine here; torch runs {', '.join(PRECISIONS)}. Choose one."
+        )
     if name == "minilm":
         source = _local(_minilm_folder(), "minilm", sha256)
         if source.identity["files"][WEIGHTS] != pins.MINILM_SHA256:
@@ -174,10 +179,25 @@ def _cached(repo: str, commit: str) -> Path | None:
     aliases = [alias for alias, name in pins.ALIASES.items() if name == repo]
     for name in (repo, *aliases):
         folder = hub.cached_snapshot("model", name, commit)
-        if folder is not None and not _missing(folder):
+        if (
+            folder is not None
+            and not _missing(folder)
+            and _tells_tokens(folder, commit)
+        ):
             check_folder(folder)
             return folder
     return None
+
+
+def _tells_tokens(folder: Path, commit: str) -> bool:
+    """Tell whether a snapshot has all that decides its tokens, so that a partial one is fetched anew."""
+    if commit in pins.SHA256:
+        return all((folder / name).is_file() for name in pins.SHA256[commit])
+    names = (
+        "tokenizer.json",
+        "tokenizer_config.json",
+    )  # a bare vocabulary leaves the casing open
+    return any((folder / name).is_file() for name in names)
 
 
 def encoder_files(folder: Path) -> list[Path]:

@@ -71,6 +71,10 @@ class Measured:
     n: int
     n_known: int
 
+    def rows_of(self, metric: str) -> int:
+        """Return how many rows a metric is over."""
+        return self.n if metric in ("accuracy", "f1_macro") else self.n_known
+
 
 def measure(scored: Scored) -> Measured:
     """Return all metrics of `scored` and their bootstrap distribution."""
@@ -91,10 +95,7 @@ def figures(measured: Measured) -> dict[str, Figure]:
     """
     out: dict[str, Figure] = {}
     for name in METRICS:
-        value, n = (
-            measured.point[name],
-            measured.n if name in ("accuracy", "f1_macro") else measured.n_known,
-        )
+        value, n = measured.point[name], measured.rows_of(name)
         if math.isnan(value):
             out[name] = _undefined(n)
             continue
@@ -113,10 +114,10 @@ def differences(ours: Measured, theirs: Measured) -> dict[str, Figure]:
     for name in METRICS:
         value = ours.point[name] - theirs.point[name]
         if math.isnan(value):
-            out[name] = _undefined(ours.n)
+            out[name] = _undefined(ours.rows_of(name))
         else:
             low, high = _percentiles(ours.samples[name] - theirs.samples[name])
-            out[name] = {"value": value, "ci95": [low, high], "n": ours.n}
+            out[name] = {"value": value, "ci95": [low, high], "n": ours.rows_of(name)}
     return out
 
 
@@ -137,7 +138,7 @@ def wilson(share: float, n: int) -> tuple[float, float]:
         / (1 + Z95**2 / n)
         * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n * n))
     )
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
 
 
 def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:

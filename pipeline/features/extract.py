@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.encoder.batching import EncodedRows
+from pipeline.errors import EncoderError
 from pipeline.features.store import FeatureStore, Keys, row_keys
 
 PART_S = 10.0
@@ -136,7 +137,14 @@ class _Part:
 
     def add(self, keys: Keys, batch: EncodedRows) -> None:
         self._keys.append(keys)
-        self._features.append(batch.features.astype(self._dtype))
+        with np.errstate(over="ignore"):  # looked for below
+            stored = batch.features.astype(self._dtype)
+        if not np.isfinite(stored).all():
+            raise EncoderError(
+                f"Features up to {np.abs(batch.features).max():.3g} do not fit {self._dtype}. "
+                "Pass --feature-dtype float32."
+            )
+        self._features.append(stored)
         self._n_tokens.append(batch.n_tokens)
         self._size_bytes += self._features[-1].nbytes
         self.rows += len(keys)

@@ -63,6 +63,7 @@ class FeatureStore:
         """
         damaged = []
         self._shards, keys, places = [], [], []
+        self._keys, self._place = self._keys[:0], self._place[:0]
         for shard in sorted((self.folder / "shards").glob("*/")):
             try:
                 check_contents(shard)

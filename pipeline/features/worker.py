@@ -7,6 +7,7 @@ lines on standard output. torch lives and dies here, and its memory goes back to
 import json
 import os
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -45,6 +46,7 @@ class Lines:
 
 def work(request: Request, lines: Lines) -> dict[str, object]:
     """Encode what is missing, publish the data set's feature list, return what was done."""
+    began = time.monotonic()
     spec, compute = EncoderSpec(**request["encoder"]), ComputeSpec(**request["compute"])
     root, folder = Path(request["root"]), Path(request["folder"])
     table = Table.load(Path(request["table"]))
@@ -76,6 +78,7 @@ def work(request: Request, lines: Lines) -> dict[str, object]:
         draft.facts["rows"] = len(done.keys)
         draft.facts["shards"] = store.shards_of(done.keys)
         draft.facts["dim"] = int(store.features(done.keys[:1]).shape[1])
+        draft.facts["elapsed_s"] = round(time.monotonic() - began, 3)
         draft.facts["tokens"] = token_facts(store.n_tokens(done.keys), spec.max_length)
     return {
         "rows_encoded": done.rows_encoded,
@@ -148,7 +151,9 @@ def _publish_encoder(
 def main() -> int:
     """Serve one request; return 0, or 1 after an error was sent."""
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    sys.stdout = sys.stderr  # whatever a library prints must not break the lines
+    os.dup2(
+        2, 1
+    )  # whatever a library prints, native ones too, must not break the lines
     request = json.loads(sys.stdin.read())
     lines = Lines(out, request["parent"])
     try:

@@ -71,7 +71,7 @@ class _Scaled:
         mean, scale = values.mean(axis=0), values.std(axis=0)
         if not (scale > 0).any():
             raise DataError(
-                f"All {len(features):,} training texts have the same features. Check the text column and the pooling."
+                f"All {len(features):,} texts to fit on have the same features. Check the text column and the pooling."
             )
         scale[scale == 0] = 1.0
         values -= mean
@@ -135,8 +135,8 @@ def search_c(
     """Return out-of-fold log loss and accuracy for each C of the grid, on the training rows alone.
 
     Each fold is scaled by its own training part and walks the grid from strong to weak regularisation,
-    starting each fit from the last one's solution. The first fold's path ends once its loss keeps rising,
-    and the other folds stop there too.
+    starting each fit from the last one's solution. A fold's path ends once its loss keeps rising, and the
+    folds after it stop there too; only what all folds have is returned.
     """
     grid, n_classes = GRID, int(y.max()) + 1
     proba = np.zeros((len(GRID), len(y), n_classes))

@@ -43,7 +43,8 @@ def assemble(
     ArtifactError
         If the weights are not those that made the features.
     """
-    facts = check_contents(encoder_dir)["facts"]
+    manifest = check_contents(encoder_dir)
+    facts = manifest["facts"]
     folder = source.fetch()
     weights = {name: (folder / name).read_bytes() for name in weight_names(folder)}
     for name, data in weights.items():
@@ -64,7 +65,10 @@ def assemble(
             head_arrays={name: getattr(head, name) for name in ARRAYS},
             probe_features=probes,
             probe_proba=head.probabilities(probes),
-            card=make_card(json.loads(report.read_bytes())),
+            card={
+                **make_card(json.loads(report.read_bytes())),
+                "versions": {**manifest["versions"], "sklearn": head.sklearn_version},
+            },
         )
     )
 
@@ -88,5 +92,4 @@ def make_card(report: dict[str, Any]) -> dict[str, Any]:  # Any: JSON values
         "baselines": {
             name: figures["accuracy"] for name, figures in report["baselines"].items()
         },
-        "versions": report["run"].get("versions", {}),
     }

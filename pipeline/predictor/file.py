@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from pipeline.config import EncoderSpec
 from pipeline.errors import ArtifactError
-from pipeline.predictor import _restore_v1
 from pipeline.predictor.predictor import Parts, Predictor
 
 KIND, VERSION = "frostbert-predictor", 1
@@ -135,11 +134,14 @@ def save_predictor(predictor: Predictor, path: Path) -> None:
 
 
 class _OneName(pickle.Unpickler):
-    """An unpickler that knows `_restore_v1` and nothing else."""
+    """An unpickler that knows `_restore_v1` and nothing else, and only collects its arguments.
+
+    Nothing of ours is on its stack, so a hostile stream has nothing to change.
+    """
 
     def find_class(self, module: str, name: str) -> object:
-        if (module, name) == (_restore_v1.__module__, _restore_v1.__name__):
-            return _restore_v1
+        if (module, name) == ("pipeline.predictor", "_restore_v1"):
+            return lambda *arguments: arguments
         raise ArtifactError(
             f"The file refers to {module}.{name}, which no predictor does; nothing of it was run. "
             "Do not open it with joblib.load."
@@ -167,8 +169,14 @@ def load_predictor(path: str | Path) -> Predictor:
     """
     try:
         with Path(path).open("rb") as stream:
-            predictor = _OneName(stream).load()
+            arguments = _OneName(stream).load()
             rest = stream.read(1)
+        if type(arguments) is not tuple or rest:
+            raise ArtifactError(
+                f"{path} is not a predictor file, or has bytes behind its end. Copy or export it again."
+            )
+        digest, header, *sections = arguments
+        return restore(digest, header, sections)
     except FileNotFoundError as error:
         raise ArtifactError(
             f"No predictor at {path}. Train one: luigi --module tasks TrainLogReg."
@@ -181,8 +189,3 @@ def load_predictor(path: str | Path) -> Predictor:
         raise ArtifactError(
             f"{path} is not a predictor file, or damaged: {error!r}. Copy or export it again."
         ) from error
-    if not isinstance(predictor, Predictor) or rest:
-        raise ArtifactError(
-            f"{path} is not a predictor file, or has bytes behind its end. Copy or export it again."
-        )
-    return predictor

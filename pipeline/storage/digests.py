@@ -1,4 +1,4 @@
-"""SHA-256 of files, remembered by path, size, modification time and inode.
+"""SHA-256 of files, remembered by path, size, times of change and inode.
 
 The memory is disposable: without it everything is hashed again. A file changed less than two seconds
 before it was hashed is not remembered, since its clock may be too coarse to show the next change.
@@ -42,7 +42,12 @@ class DigestCache:
         """
         path = path.resolve()
         stat = path.stat()
-        signature: list[object] = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        signature: list[object] = [
+            stat.st_size,
+            stat.st_mtime_ns,
+            stat.st_ctime_ns,  # `cp -p` onto a file keeps the other three
+            stat.st_ino,
+        ]
         known = self._known.get(str(path))
         if (
             isinstance(known, list)

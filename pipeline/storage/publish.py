@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ from pipeline.storage.manifest import (
     is_complete,
     is_newer,
 )
+
+# Packages whose version can matter to a result.
+RECORDED = ("numpy", "pandas", "sklearn", "tokenizers", "torch", "transformers")
 
 # What a disk says without naming a file, when a write or a flush fails.
 DISK_ERRORS = {
@@ -106,6 +110,7 @@ def _seal(draft: Draft, identity: Mapping[str, object]) -> None:
         **identity,
         "files": describe_files(draft.path),
         "facts": draft.facts,
+        "versions": loaded_versions(),
     }
     text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False)
     (draft.path / MANIFEST).write_text(text, encoding="utf-8")
@@ -115,6 +120,16 @@ def _seal(draft: Draft, identity: Mapping[str, object]) -> None:
         path.chmod(0o444 & ~umask)
         _fsync(path)
     _fsync(draft.path)
+
+
+def loaded_versions() -> dict[str, str]:
+    """Return the versions of Python and of the recorded packages that this process has imported."""
+    found = {
+        name: str(sys.modules[name].__version__)
+        for name in RECORDED
+        if name in sys.modules
+    }
+    return {"python": sys.version.split()[0], **found}
 
 
 def _install(scratch: Path, final: Path, *, root: Path, key: str) -> None:
@@ -168,11 +183,13 @@ def link_or_copy(target: Path, link: Path) -> None:
         scratch.symlink_to(os.path.relpath(target, link.parent))
     except OSError:
         (shutil.copytree if target.is_dir() else shutil.copy2)(target, scratch)
-    if (
-        link.is_dir() and not link.is_symlink()
-    ):  # an earlier copy: a rename cannot replace it
-        shutil.rmtree(link)
-    scratch.replace(link)
+    try:
+        if link.is_dir() and not link.is_symlink():
+            shutil.rmtree(link)  # an earlier copy: a rename cannot replace it
+        scratch.replace(link)
+    finally:
+        if scratch.is_symlink():
+            scratch.unlink()
 
 
 def _fsync(path: Path) -> None:
