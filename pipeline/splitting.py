@@ -128,9 +128,11 @@ def random_split(
     counts = Counter(labels)
     single = [label for label, count in counts.items() if count < 2]
     if single:
+        header = ", or pass --header yes if the first line names the columns"
+        hint = header if labels[0] == single[0] else ""
         raise DataError(
             f"Label {shown(single[0])} has a single row, but a random split needs one to fit on and one to score. "
-            "Add rows, remove it, or pass --header yes if the first line names the columns."
+            f"Add rows, or remove it{hint}."
         )
     wanted = {
         label: min(count - 1, max(1, round(count * test_fraction)))

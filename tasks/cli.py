@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+import pipeline
 from pipeline.errors import PipelineError
 
 
@@ -14,6 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Frozen-transformer classifiers: everything beside the stages. "
         "Train with: luigi --module tasks TrainLogReg",
     )
+    parser.add_argument("--version", action="version", version=pipeline.__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     doctor = commands.add_parser(
         "doctor",

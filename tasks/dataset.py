@@ -50,5 +50,8 @@ class PrepareDataset(DatasetOptions, Stage):
         table.save(draft.path)
         draft.facts["source"] = self.source.identity
         draft.facts["ledger"] = ledger
-        labels = ledger["texts"]["train_labels"]
-        return f"{len(table.texts):,} rows, train labels {labels}"
+        labels = [
+            f"{name} {n:,}" for name, n in ledger["texts"]["train_labels"].items()
+        ]
+        more = f", … {len(labels) - 10} more" if len(labels) > 10 else ""
+        return f"{len(table.texts):,} rows, train labels {', '.join(labels[:10])}{more}"

@@ -14,6 +14,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,8 +60,10 @@ def begin(owner: object, root: Path, keys: Mapping[str, str]) -> None:
     if _current is not None and _current.owner is owner:
         return
     close_failed()
-    _current = Run(owner, root, keys)
-    _append(_current.journal, {})
+    run = Run(owner, root, keys)
+    with suppress(OSError):  # the first stage says what is wrong with the folder
+        _append(run.journal, {})
+        _current = run
 
 
 def note(root: Path, **facts: object) -> None:

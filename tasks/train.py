@@ -94,6 +94,7 @@ class TrainLogReg(
         except OSError as error:  # a read-only folder: all results are there
             logger.warning("%s was not renewed: %s", self.root / "latest", error)
         if status == "noop":
+            logger.info("Nothing to do: all %d stages are up to date.", len(KINDS))
             ledger.write_noop(self.root, self.keys(), figures=figures, n_rows=n_rows)
         else:
             ledger.close(status, figures=figures, n_rows=n_rows)

@@ -58,7 +58,7 @@ def test_file_format_goes_by_the_ending(name, kind):
 def test_file_format_refuses_another_ending(name):
     with pytest.raises(
         DataError,
-        match=r"expected one of: \.tsv, \.csv, \.txt, \.parquet\. Rename the file or con",
+        match=r"expected one of: \.tsv, \.csv, \.txt, \.parquet\. Convert it; a sheet",
     ):
         file_format(Path(name))
 
@@ -558,3 +558,30 @@ def test_read_table_gives_back_any_texts_written_as_csv(texts, end):
     writer.writerows([("text", "label"), *((text, "x") for text in texts)])
 
     assert rows(stream.getvalue(), "csv") == [[text, "x"] for text in texts]
+
+
+def test_read_table_says_where_it_ignored_extra_fields(caplog):
+    read("text,label\na,x\ngood, pos, but not for me,neg\nb,y\n", "csv")
+
+    assert (
+        "1 rows have more than 2 fields, what is too much is ignored: lines 3"
+        in caplog.text
+    )
+
+
+def test_read_table_warns_of_a_stray_quote_that_swallowed_rows(caplog):
+    table = read('text,label\na,x\n"oops,y\nb,x\nc,y\nend",x\n', "csv")
+
+    assert len(table.frame) == 2
+    assert "the row on line 3 holds 2 lines that look like rows" in caplog.text
+
+
+def test_read_table_is_silent_about_ordinary_quoted_line_breaks(caplog):
+    read('text,label\n"a poem\nof three\nlines",x\nb,y\n', "csv")
+
+    assert caplog.text == ""
+
+
+def test_read_table_advises_utf_16_for_its_byte_order_mark():
+    with pytest.raises(DataError, match="iconv -f utf-16"):
+        read("text\tlabel\na\tx\n".encode("utf-16"))

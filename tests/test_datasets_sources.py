@@ -595,7 +595,7 @@ def test_read_does_not_take_a_column_number_for_a_header(tmp_path, column):
 def test_find_source_refuses_an_ending_it_cannot_read(tmp_path, name):
     path = write(tmp_path / name)
 
-    with pytest.raises(DataError, match="Rename the file or convert it"):
+    with pytest.raises(DataError, match="exporting it as CSV"):
         find(path)
 
 

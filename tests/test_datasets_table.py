@@ -514,3 +514,26 @@ def test_table_made_from_a_file_comes_back_as_it_was_saved(tmp_path):
     assert loaded.labels.tolist() == ["x", "y"]
     assert loaded.splits.tolist() == ["train", "train"]
     assert loaded.lines.tolist() == [2, 3]
+
+
+def test_make_table_refuses_labels_that_hardly_ever_repeat():
+    lines = [f"text {i}\t{i / 7:.3f}" for i in range(30)]
+
+    with pytest.raises(
+        DataError, match=r"30 different labels in 30 training rows.*--label-column"
+    ):
+        make(train=tsv("text\tlabel\n" + "\n".join(lines)))
+
+
+def test_choose_columns_advises_a_separator_where_there_is_one_column():
+    raw = read_table(
+        b"text;label\na;x\nb;y\n",
+        "my.csv",
+        kind="csv",
+        separator="auto",
+        header="auto",
+        named=(),
+    )
+
+    with pytest.raises(DataError, match=r"Only one column in my\.csv: .*--separator"):
+        choose_columns(raw, DatasetSpec())

@@ -255,6 +255,16 @@ def test_a_single_string_is_not_taken_for_its_letters(predictor):
         predictor.predict("good")
 
 
+@pytest.mark.parametrize(
+    "table",
+    [pd.DataFrame({"text": ["good", "dull"]}), {"text": ["good"]}],
+    ids=["frame", "dict"],
+)
+def test_a_whole_table_is_not_taken_for_its_column_names(predictor, table):
+    with pytest.raises(DataError, match="Pass one column"):
+        predictor.predict(table)
+
+
 def test_integer_labels_stay_integers(tiny_encoder):
     labels = [int(label == "pos") for label in LABELS]
     fitted = TextClassifier(str(tiny_encoder), C=1.0).fit(TEXTS, labels)

@@ -279,7 +279,7 @@ def test_summary_of_a_random_split_says_that_train_rows_were_held_out(report):
 
     first = summary(report).splitlines()[0]
 
-    assert first.startswith("40 held-out train rows scored")
+    assert first.startswith("40 held-out rows scored")
 
 
 def test_class_numbers_are_positions_and_minus_one_for_unknown_labels():
@@ -562,5 +562,17 @@ def test_every_form_says_what_it_was_made_of(render):
 def test_a_report_without_errors_is_rendered(render):
     markdown, html = render(errors=[], n_errors=0)
 
-    assert "The 0 most confident of 0 errors" in markdown
+    assert "No errors." in markdown
+    assert "No errors." in html
     assert Page(html).open == []
+
+
+def test_verdict_of_two_perfect_systems_asks_for_a_harder_test():
+    perfect = {"value": 1.0, "ci95": [0.8, 1.0], "n": 16}
+    none = {"value": 0.0, "ci95": [0.0, 0.0], "n": 16}
+    report = {
+        "metrics": {"test": {"accuracy": perfect}},
+        "comparison": {"tfidf_logreg": {"accuracy": none}},
+    }
+
+    assert "A larger or harder test" in words.verdict(report, "tfidf_logreg")

@@ -287,7 +287,7 @@ def test_random_split_does_not_score_a_group_that_brings_the_shares_no_nearer(se
 
 def test_random_split_refuses_a_class_with_a_single_row():
     with pytest.raises(
-        DataError, match=r"'rare' has a single row.*Add rows, remove it"
+        DataError, match=r"'rare' has a single row.*Add rows, or remove it"
     ):
         random_split(["a", "b", "c"], ["pos", "pos", "rare"], test_fraction=0.5, seed=0)
 

@@ -229,7 +229,7 @@ def test_publish_on_a_full_disk_advises_and_leaves_nothing(root, monkeypatch):
 
     with pytest.raises(
         CacheError,
-        match=r"No space left on device .* MB free\)\. Free space or permissions, or pass another --artifacts",
+        match=r"No space left on device .*\. Free space, or pass another --artifacts",
     ):
         publish(root)
 
@@ -692,13 +692,13 @@ def test_key_lock_goes_on_without_where_no_lock_file_can_be(tmp_path, caplog):
     entered = []
 
     with (
-        caplog.at_level(logging.WARNING, "pipeline"),
+        caplog.at_level(logging.DEBUG, "pipeline"),
         key_lock(tmp_path / "file", "key"),
     ):
         entered.append(True)
 
     assert entered == [True]
-    assert "two runs may compute it twice" in caplog.text
+    assert "no lock for key" in caplog.text
 
 
 def test_replace_file_writes_the_bytes(tmp_path):

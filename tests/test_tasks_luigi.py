@@ -68,6 +68,7 @@ def test_a_second_run_does_nothing_and_prints_the_same(trained, tiny_encoder, wo
     entry = trained.ledger()[-1]
     assert done.status == 0
     assert done.out.splitlines()[-1] == "predictor  artifacts/latest/predictor.joblib"
+    assert "Nothing to do: all 7 stages are up to date." in done.err
     assert len(trained.ledger()) == len(before) + 1
     assert (
         entry["status"],

@@ -6,6 +6,7 @@ RFC 4180, so a field may hold separators and line breaks. Parquet carries its ow
 
 import csv
 import io
+import logging
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError, listed, shown
+
+logger = logging.getLogger(__name__)
 
 TEXT_NAMES = ("text", "sentence", "review", "tweet", "content", "title")
 MIN_NUMBERS = 3
@@ -123,8 +126,13 @@ def _decode(data: bytes, path: str) -> str:
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path} is not UTF-8: byte {data[error.start]:#04x} at offset {error.start:,}. "
-            "Convert it, for example: iconv -f latin1 -t utf-8 FILE."
+            f"Convert it, for example: iconv -f {_likely(data)} -t utf-8 FILE."
         ) from error
+
+
+def _likely(data: bytes) -> str:
+    """Return the encoding to try first for bytes that are not UTF-8."""
+    return "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin1"
 
 
 def _plain_rows(
@@ -163,6 +171,7 @@ def _csv_rows(
     try:
         for row in reader:
             rows.append([cell.replace(lone_cr, "\r") for cell in row])
+            _check_swallowed(rows[-1], delimiter, path, begins)
             lines.append(begins)
             begins = reader.line_num + 1
     except csv.Error as error:
@@ -171,6 +180,19 @@ def _csv_rows(
             "quotes are plain characters."
         ) from error
     return rows, lines
+
+
+def _check_swallowed(row: list[str], delimiter: str, path: str, line: int) -> None:
+    """Warn of a quoted field whose inner lines look like rows: a stray quote merges what follows it."""
+    inner = [part for cell in row for part in cell.split("\n")[1:-1]]
+    likely = [part for part in inner if part.count(delimiter) == len(row) - 1]
+    if likely and len(row) > 1:
+        logger.warning(
+            "%s: the row on line %s holds %s lines that look like rows of their own. A stray quote?",
+            path,
+            f"{line:,}",
+            f"{len(likely):,}",
+        )
 
 
 def _looks_like_header(rows: list[list[str]], named: tuple[str, ...]) -> bool:
@@ -210,7 +232,16 @@ def _check_widths(
             f"{len(short):,} rows of {path} have fewer than {width} fields: lines {listed(short, 10)}. "
             "Mend them, or pass the right --separator."
         )
-    return sum(1 for row in rows if len(row) > width)
+    wide = [line for row, line in zip(rows, numbers, strict=True) if len(row) > width]
+    if wide:
+        logger.warning(
+            "%s: %s rows have more than %s fields, what is too much is ignored: lines %s",
+            path,
+            f"{len(wide):,}",
+            width,
+            listed(wide, 10),
+        )
+    return len(wide)
 
 
 def _read_parquet(data: bytes, path: str) -> RawTable:

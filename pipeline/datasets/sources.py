@@ -170,7 +170,7 @@ def file_format(path: Path) -> str:
     if found is None:
         raise DataError(
             f"{path} ends in {path.suffix!r}, expected one of: {', '.join(FORMATS)}. "
-            "Rename the file or convert it."
+            "Convert it; a sheet, for example, by exporting it as CSV."
         )
     return found
 

@@ -20,6 +20,7 @@ FILE = "rows.parquet"
 Json = dict[str, Any]  # Any: JSON values
 # Labels that train lacks may stand on fewer than this share of a split's rows; they count as wrong.
 RARE_SHARE = 0.01
+MANY_ROWS = 20  # from here on, labels that hardly ever repeat are refused
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,11 @@ def choose_columns(raw: RawTable, spec: DatasetSpec) -> tuple[str, str]:
         If the options and the known names leave it open; lists the columns.
     """
     names: list[str] = list(raw.frame.columns)
+    if len(names) == 1 and "blank_lines" in raw.notes:  # a text file
+        raise DataError(
+            f"Only one column in {raw.path}: {shown(names[0] if raw.notes.get('header') else raw.frame.iloc[0, 0])}. "
+            "Pass --separator with what stands between text and label."
+        )
     text = find_column(raw, spec.text_column, TEXT_NAMES, "text-column")
     label = find_column(raw, spec.label_column, LABEL_NAMES, "label-column")
     if len(names) == 2 and (text is None or label is None):
@@ -252,6 +258,13 @@ def _check_classes(table: Table) -> None:
         raise DataError(
             f"All {sum(train.values()):,} training rows have the label {shown(next(iter(train)))}; "
             "a classifier needs at least two classes. Check --label-column, or raise --limit."
+        )
+    n = sum(train.values())
+    if n >= MANY_ROWS and len(train) > n / 2:
+        examples = ", ".join(shown(label) for label in list(train)[:3])
+        raise DataError(
+            f"{len(train):,} different labels in {n:,} training rows, such as {examples}: an id or a measure rather "
+            "than a class? Pass --label-column."
         )
     for split in ("dev", "test"):
         found = Counter(table.labels[table.splits == split].tolist())

@@ -72,6 +72,10 @@ class Encoder:
             default if compute.batch_tokens == "auto" else int(compute.batch_tokens)
         )
 
+    def __repr__(self) -> str:
+        """Name encoder, pooling, dimensions and device."""
+        return f"<Encoder: {self.spec.encoder} [{self.spec.pooling}], {self.dim} dimensions, {self.device}>"
+
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return one feature row a text, in input order; nothing is remembered between calls.
 

@@ -12,7 +12,7 @@ from typing import Any
 from pipeline import hub
 from pipeline.config import EncoderSpec
 from pipeline.encoder import pins
-from pipeline.errors import ConfigError, EncoderError, shown
+from pipeline.errors import ConfigError, EncoderError, HubError, shown
 
 Sha256 = Callable[[Path], str]
 SCHEMA = 1  # raise when the meaning of stored features changes
@@ -169,7 +169,12 @@ def _hub(name: str, revision: str) -> EncoderSource:
     repo = pins.ALIASES.get(name, name)
     if revision == "auto":
         revision = pins.COMMITS.get(repo, "main")
-    commit = hub.resolve_commit("model", repo, revision)
+    try:
+        commit = hub.resolve_commit("model", repo, revision)
+    except HubError as error:
+        near = difflib.get_close_matches(name, ("minilm", *pins.ALIASES), n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise HubError(f"{hint}{error}") from error
     folder = _cached(repo, commit)
     return EncoderSource(repo, {"hub": repo, "commit": commit}, folder)
 

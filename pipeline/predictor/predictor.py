@@ -204,6 +204,10 @@ def checked_texts(texts: Iterable[str]) -> list[str]:
         raise DataError(
             f"Expected a list of texts, got a single {type(texts).__name__}: {shown(texts)}. Pass [text]."
         )
+    if isinstance(texts, Mapping) or hasattr(texts, "columns"):
+        raise DataError(
+            f"Expected a list of texts, got a {type(texts).__name__}. Pass one column of it."
+        )
     out = list(texts)
     for i, text in enumerate(out):
         if not isinstance(text, str):

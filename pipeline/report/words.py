@@ -37,6 +37,8 @@ def verdict(report: Json, baseline: str) -> str:
     if high < 0:
         worse = f"Worse than {name} by {-points:.1f} points (95 % {-high:.1f} to {-low:.1f}, paired)"
         return f"{worse}: {advice(report)}."
+    if report["metrics"]["test"]["accuracy"]["value"] == 1.0 and points == 0.0:
+        return f"Level with {name}: both answer every row right. A larger or harder test would tell them apart."
     level = f"Not distinguishable from {name}: difference {points:+.1f} points (95 % {low:+.1f} to {high:+.1f}, paired)"
     return f"{level}; {advice(report)}."
 
@@ -68,9 +70,7 @@ def summary(report: Json) -> str:
     lines = [f"{name:<{width}}  {number(figures[key])}" for key, name in NAMES.items()]
     split = report["split"]
     where = (
-        f"{split['scored']} rows"
-        if split["mode"] == "official"
-        else "held-out train rows"
+        f"{split['scored']} rows" if split["mode"] == "official" else "held-out rows"
     )
     first = f"{split['n_test']:,} {where} scored, {split['n_fit']:,} fitted on; value (95 % interval)"
     return "\n".join([first, *lines, verdict(report, "tfidf_logreg")])

@@ -28,9 +28,9 @@ def key_lock(root: Path, name: str) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = path.open("a")
     except OSError as error:
-        logger.warning(
-            "no lock for %s (%s): two runs may compute it twice", name, error
-        )
+        logger.debug(
+            "no lock for %s: %s", name, error
+        )  # what follows cannot write either
         yield
         return
     with stream:

@@ -29,6 +29,7 @@ from pipeline.storage.manifest import (
 # Packages whose version can matter to a result.
 RECORDED = ("numpy", "pandas", "sklearn", "tokenizers", "torch", "transformers")
 
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # What a disk says without naming a file, when a write or a flush fails.
 DISK_ERRORS = {
     errno.ENOSPC,
@@ -96,10 +97,10 @@ def _disk_errors(root: Path) -> Iterator[None]:
             error.errno not in DISK_ERRORS and not below
         ):  # somebody else's error, not our disk's
             raise
-        free = shutil.disk_usage(root).free // 2**20 if root.exists() else 0
+        where = f"{error.strerror} ({error.filename or 'no file named'})"
+        advice = "Free space" if error.errno in FULL else "Mend its permissions"
         raise CacheError(
-            f"Cannot write below {root}: {error.strerror} ({error.filename}; {free:,} MB free). "
-            "Free space or permissions, or pass another --artifacts folder."
+            f"Cannot write below {root}: {where}. {advice}, or pass another --artifacts folder."
         ) from error
 
 
