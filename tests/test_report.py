@@ -575,4 +575,4 @@ def test_verdict_of_two_perfect_systems_asks_for_a_harder_test():
         "comparison": {"tfidf_logreg": {"accuracy": none}},
     }
 
-    assert "A larger or harder test" in words.verdict(report, "tfidf_logreg")
+    assert "A larger or harder test" in verdict(report, "tfidf_logreg")
