@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from io import TextIOWrapper
 from types import TracebackType
 
 from luigi.parameter import UnconsumedParameterWarning
@@ -47,6 +48,11 @@ def _say_interrupted(
 def install() -> None:
     """Send our log lines to standard error, and shorten what Luigi and Python say of deliberate errors."""
     sys.excepthook = _say_interrupted
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # an ASCII terminal must not end a run
     handler = _CurrentStderr()
     handler.setFormatter(logging.Formatter("%(message)s"))
     for name in ("tasks", "pipeline"):

@@ -75,15 +75,17 @@ class EvaluateModel(
 
     def _previous(self) -> dict[str, object] | None:
         """Return when and with which figures the last finished run on the same data set ended."""
-        same = [
-            entry
-            for entry in ledger.entries(self.root)
-            if entry.get("figures")
-            and entry.get("keys", {}).get("PrepareDataset")
-            == self.upstream["dataset"].key
-        ]
-        return (
-            {name: same[-1].get(name) for name in ("when", "command", "figures")}
-            if same
-            else None
-        )
+        for entry in reversed(ledger.entries(self.root)):
+            try:
+                value, (low, high) = (
+                    entry["figures"]["accuracy"][name] for name in ("value", "ci95")
+                )
+                is_same = (
+                    entry["keys"]["PrepareDataset"] == self.upstream["dataset"].key
+                )
+            except (KeyError, TypeError, ValueError):
+                continue  # a failed run, or a damaged line
+            if is_same:
+                accuracy = {"value": float(value), "ci95": [float(low), float(high)]}
+                return {"when": str(entry.get("when")), "accuracy": accuracy}
+        return None

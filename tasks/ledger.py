@@ -69,13 +69,15 @@ def begin(owner: object, root: Path, keys: Mapping[str, str]) -> None:
 def note(root: Path, **facts: object) -> None:
     """Note what a stage did; without an open run (a stage run by itself) nothing is kept."""
     if _current is not None and _current.root == root:
-        _append(_current.journal, facts)
+        with suppress(OSError):  # a full disk: the stage itself stands
+            _append(_current.journal, facts)
 
 
 def note_failure(message: str) -> None:
     """Note why a stage failed."""
     if _current is not None:
-        _append(_current.journal, {"error": message})
+        with suppress(OSError):
+            _append(_current.journal, {"error": message})
 
 
 def close(
@@ -163,16 +165,14 @@ def write(root: Path, entry: Mapping[str, object]) -> None:
 def entries(root: Path) -> list[dict[str, Any]]:  # Any: JSON values
     """Return the ledger's lines, oldest first; a damaged line is left out."""
     try:
-        lines = (root / LEDGER).read_text(encoding="utf-8").splitlines()
+        lines = (root / LEDGER).read_bytes().splitlines()
     except OSError:
         return []
     found = []
     for line in lines:
-        try:
+        with suppress(ValueError, RecursionError):
             found.append(json.loads(line))
-        except ValueError:
-            continue
-    return found
+    return [entry for entry in found if isinstance(entry, dict)]
 
 
 def _append(path: Path, entry: Mapping[str, object]) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import luigi
 
-from pipeline.errors import PipelineError
-from pipeline.storage import link_or_copy, read_manifest
+from pipeline.errors import CacheError, PipelineError
+from pipeline.storage import check_contents, link_or_copy, quarantine, read_manifest
 from tasks import ledger
 from tasks.base import Stage, keyed_directory
 from tasks.baselines import FitBaselines
@@ -70,8 +70,22 @@ class TrainLogReg(
         return self.upstream["PrepareDataset"].slug
 
     def complete(self) -> bool:
-        """Tell whether every stage is complete."""
-        return all(stage.complete() for stage in self.upstream.values())
+        """Tell whether every stage is complete, and the report is what was written."""
+        return (
+            all(stage.complete() for stage in self.upstream.values())
+            and self._report_is_whole()
+        )
+
+    def _report_is_whole(self) -> bool:
+        """Check the bytes that are about to be shown; a damaged report goes to quarantine and is made again."""
+        report = self.upstream["EvaluateModel"].directory
+        try:
+            check_contents(report)
+        except CacheError as error:
+            logger.warning("%s It is made again.", error)
+            quarantine(report, root=self.root)
+            return False
+        return True
 
     def run(self) -> None:
         """Close the run: every stage is there."""
@@ -108,6 +122,8 @@ class TrainLogReg(
     def _link_latest(self) -> None:
         """Make the folder of links, if it is not there, and let ``latest`` point at it."""
         folder = keyed_directory(self.root / self.folder, self.slug, self.key)
+        if folder.exists() and not folder.is_dir():
+            quarantine(folder, root=self.root)
         folder.mkdir(parents=True, exist_ok=True)
         report, predictor = (
             self.upstream["EvaluateModel"].directory,

@@ -363,3 +363,54 @@ def test_tiny_checkpoints_differ_by_seed(tmp_path, tiny_encoder):
         load_encoder(str(other)).encode(["good"]),
         load_encoder(str(tiny_encoder)).encode(["good"]),
     )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n_heads": 0},
+        {"n_heads": 7},
+        {"activation": "unheard-of"},
+        {"dim": 10**9},
+        {"pad_token_id": 10**6},
+        {"model_type": "unheard-of"},
+        {"model_type": ["bert"]},
+        {"quantization_config": {"quant_method": "x"}},
+        {"vocab_size": 5},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_configuration_that_cannot_be_meant_is_an_error_of_ours(
+    tiny_encoder, tmp_path, change
+):
+    folder = tmp_path / "odd"
+    shutil.copytree(tiny_encoder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+
+    with pytest.raises(EncoderError, match=r"Fetch|[Cc]hoose another"):
+        load_encoder(str(folder))
+
+
+def test_a_checkpoint_cannot_choose_attention_code(tiny_encoder, tmp_path):
+    folder = tmp_path / "kernel"
+    shutil.copytree(tiny_encoder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(
+        json.dumps({**config, "_attn_implementation": "someone/kernel"})
+    )
+
+    features = load_encoder(str(folder)).encode(["good"])
+
+    assert np.array_equal(features, load_encoder(str(tiny_encoder)).encode(["good"]))
+
+
+def test_identity_follows_versioned_tokenizer_files(tiny_encoder, tmp_path):
+    folder = tmp_path / "versioned"
+    shutil.copytree(tiny_encoder, folder)
+    before = find_encoder(EncoderSpec(encoder=str(folder)), sha256_file).identity
+    shutil.copy(folder / "tokenizer.json", folder / "tokenizer.4.0.0.json")
+
+    assert (
+        find_encoder(EncoderSpec(encoder=str(folder)), sha256_file).identity != before
+    )

@@ -10,7 +10,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lower may be imported by higher, never the reverse, and one of a level never by another of it.
 LEVELS = [
     {"errors"},
-    {"config", "storage"},
+    {"config"},
+    {"storage"},
     {"hub"},
     {"datasets", "splitting", "encoder"},
     {"features", "heads", "evaluation"},

@@ -516,7 +516,7 @@ def test_published_figures_are_shown_only_where_there_are_some(render):
 def test_the_previous_run_is_shown_only_where_there_is_one(render):
     previous = {
         "when": "2026-01-02T03:04:05Z",
-        "figures": {"accuracy": figure(0.7, 0.55, 0.82)},
+        "accuracy": figure(0.7, 0.55, 0.82),
     }
     without, with_one = render(), render(run={"previous": previous})
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pipeline.config import fingerprint
 from pipeline.errors import CacheError
 from pipeline.storage import (
     DigestCache,
@@ -25,6 +26,7 @@ from pipeline.storage import (
     replace_file,
     sha256_file,
 )
+from pipeline.storage.manifest import digest_of
 from pipeline.storage.publish import loaded_versions
 
 KEY = "k" * 64
@@ -66,6 +68,12 @@ def files_below(folder):
 def rewrite(path, data):
     path.chmod(0o644)
     path.write_bytes(data)
+
+
+def reseal(final, manifest):
+    """Write a changed manifest with the digest it would have had."""
+    whole = {**manifest, "digest": digest_of(manifest)}
+    rewrite(final / "manifest.json", json.dumps(whole).encode())
 
 
 def full_disk(*_):
@@ -139,6 +147,7 @@ def test_publish_records_size_and_digest_of_each_file(root):
         },
         "facts": {"rows": 3},
         "versions": loaded_versions(),
+        "digest": digest_of(json.loads((final / "manifest.json").read_bytes())),
     }
 
 
@@ -360,7 +369,7 @@ def folder_manifest(final):
 def edit(**changes):
     def damage(final):
         manifest = json.loads((final / "manifest.json").read_bytes())
-        rewrite(final / "manifest.json", json.dumps(manifest | changes).encode())
+        reseal(final, manifest | changes)
 
     return damage
 
@@ -463,10 +472,40 @@ def test_check_contents_names_the_missing_file(root):
 
 def test_check_contents_names_the_file_whose_entry_is_nonsense(root):
     final = publish(root)
-    edit(files={"data.txt": 5})(final)
+    manifest = json.loads((final / "manifest.json").read_bytes())
+    reseal(final, {**manifest, "files": {"data.txt": 5}})
 
     with pytest.raises(CacheError, match=r"data\.txt is damaged"):
         check_contents(final)
+
+
+def test_a_manifest_with_a_changed_fact_does_not_count(root):
+    final = publish(root)
+    path = final / "manifest.json"
+    rewrite(path, path.read_bytes().replace(b'"rows": 3', b'"rows": 4'))
+
+    assert not is_complete(final, KEY)
+    with pytest.raises(CacheError, match="its digest is not the one recorded"):
+        check_contents(final)
+
+
+def test_quarantine_of_what_is_already_gone_is_done(root):
+    final = publish(root)
+    quarantine(final, root=root)
+
+    quarantine(final, root=root)
+
+    assert len(list((root / "quarantine").iterdir())) == 1
+
+
+@pytest.mark.parametrize("target", ["/nonexistent", "abc"], ids=["dangling", "looping"])
+def test_publish_replaces_a_link_that_leads_nowhere(root, target):
+    (root / "stage").mkdir(parents=True)
+    (root / "stage" / "abc").symlink_to(target)
+
+    final = publish(root)
+
+    assert is_complete(final, KEY)
 
 
 @pytest.fixture
@@ -481,13 +520,18 @@ def old_file(tmp_path):
 FORGED = "f" * 64
 
 
+def remember(root, entries):
+    """Write a memory as `DigestCache` does."""
+    root.mkdir(exist_ok=True)
+    memory = {"entries": entries, "digest": fingerprint(entries)}
+    (root / "digests.json").write_text(json.dumps(memory))
+
+
 def forge(root):
     """Change every remembered digest: an answer with it was remembered, not computed."""
     path = root / "digests.json"
-    memory = json.loads(path.read_bytes()) if path.exists() else {}
-    path.write_text(
-        json.dumps({name: [*entry[:-1], FORGED] for name, entry in memory.items()})
-    )
+    entries = json.loads(path.read_bytes())["entries"] if path.exists() else {}
+    remember(root, {name: [*entry[:-1], FORGED] for name, entry in entries.items()})
 
 
 def test_digest_cache_hashes_the_bytes(root, old_file):
@@ -574,33 +618,22 @@ def test_digest_cache_survives_a_garbage_memory(root, old_file, garbage):
     memory = json.loads((root / "digests.json").read_bytes())
 
     assert first == HELLO
-    assert list(memory) == [str(old_file)]
+    assert list(memory["entries"]) == [str(old_file)]
 
 
 @pytest.mark.parametrize("value", [None, 5, "digest", [], [5], {"size": 5}])
 def test_digest_cache_survives_a_garbage_entry(root, old_file, value):
-    root.mkdir()
-    (root / "digests.json").write_text(json.dumps({str(old_file): value}))
+    remember(root, {str(old_file): value})
 
     assert DigestCache(root).sha256(old_file) == HELLO
 
 
-def test_digest_cache_does_not_trust_a_digest_that_is_no_text(root, old_file):
-    stat = old_file.stat()
-    root.mkdir()
-    (root / "digests.json").write_text(
-        json.dumps(
-            {
-                str(old_file): [
-                    stat.st_size,
-                    stat.st_mtime_ns,
-                    stat.st_ctime_ns,
-                    stat.st_ino,
-                    5,
-                ]
-            }
-        )
-    )
+def test_digest_cache_forgets_everything_when_a_byte_of_its_memory_changed(
+    root, old_file
+):
+    DigestCache(root).sha256(old_file)
+    path = root / "digests.json"
+    path.write_bytes(path.read_bytes().replace(HELLO.encode(), HALLO.encode()))
 
     assert DigestCache(root).sha256(old_file) == HELLO
 
@@ -870,7 +903,7 @@ def test_is_complete_and_check_contents_survive_names_that_no_file_has(root, nam
     final = publish(root)
     manifest = json.loads((final / "manifest.json").read_text())
     manifest["files"] = {name: {"size": 5, "sha256": HELLO}}
-    rewrite(final / "manifest.json", json.dumps(manifest).encode())
+    reseal(final, manifest)
 
     assert not is_complete(final, KEY)
     with pytest.raises(CacheError, match="cannot be read"):

@@ -363,3 +363,48 @@ def test_the_test_fraction_is_no_part_of_an_official_split(trained, tiny_encoder
     )
 
     assert entry["status"] == "noop"
+
+
+def test_a_damaged_report_is_never_shown_and_is_made_again(trained, tiny_encoder):
+    figures = trained.ledger()[-1]["figures"]
+    (path,) = (trained.artifacts / "reports").glob("*/report.json")
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes().replace(b'"value": 0.', b'"value": 1.'))
+
+    entry = run_again(trained, tiny_encoder)
+
+    assert entry["stages_run"] == ["EvaluateModel"]
+    assert entry["figures"] == figures
+
+
+def test_damaged_lines_in_the_ledger_stop_nothing(trained, tiny_encoder):
+    with (trained.artifacts / "runs.jsonl").open("ab") as stream:
+        stream.write(
+            b'5\n\xff\xfe\n{"figures": {"a": 1}, "keys": []}\n{"figures": 1}\n'
+        )
+
+    done = trained.train("reviews.tsv", tiny_encoder, "--C", "0.5")
+
+    assert done.status == 0, done.err
+    assert trained.report()["run"]["previous"]["accuracy"]["value"] <= 1.0
+
+
+def test_an_ascii_terminal_does_not_end_a_run(trained, tiny_encoder):
+    env = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+
+    done = trained.train(
+        "reviews.tsv", tiny_encoder, "--C", "1", "--artifacts", "é", env=env
+    )
+
+    assert done.status == 0, done.err
+    assert "\\xe9/latest/predictor.joblib" in done.out
+
+
+def test_a_header_that_nobody_recognised_is_asked_about(job, tmp_path, tiny_encoder):
+    path = write_tsv(tmp_path / "rows.tsv", review_rows(), header="phrase\tsentiment")
+
+    done = job.train(path, tiny_encoder)
+
+    assert done.status == 30
+    assert "stands only in the first line" in done.err
+    assert "--header yes" in done.err

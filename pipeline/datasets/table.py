@@ -116,6 +116,7 @@ def make_table(raws: dict[str, RawTable], spec: DatasetSpec) -> tuple[Table, Jso
         rows["text"].tolist(), labels, splits, rows["line"].to_numpy(np.int64)
     )
     _check_classes(table)
+    _check_first_line(raws["train"], table, spec)
     ledger["splits"] = per_split
     ledger["texts"] = _text_facts(table)
     return table, ledger
@@ -281,6 +282,18 @@ def _check_classes(table: Table) -> None:
                 f"Labels of the {split} rows that no training row has: {counts}. "
                 "Add training rows with them, or remove them."
             )
+
+
+def _check_first_line(raw: RawTable, table: Table, spec: DatasetSpec) -> None:
+    """Refuse a label that only the first line has, where nobody said whether that is a header."""
+    if spec.header != "auto" or raw.notes.get("header") is not False:
+        return
+    first, train = table.labels[0], table.labels[table.splits == "train"]
+    if len(train) >= MANY_ROWS and (train == first).sum() == 1:
+        raise DataError(
+            f"The label {shown(str(first))} stands only in the first line of {raw.path}: a header? "
+            "Pass --header yes, or --header no if it is a row."
+        )
 
 
 def _text_facts(table: Table) -> dict[str, object]:

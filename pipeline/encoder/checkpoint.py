@@ -23,6 +23,14 @@ from pipeline.errors import EncoderError
 transformers_logging.set_verbosity_error()  # unused weights of other heads are no news here
 transformers_logging.disable_progress_bar()
 
+# Settings that would fetch or run code, and those that choose kernels, possibly from a hub.
+REFUSED = {"auto_map", "quantization_config", "trust_remote_code"}
+IGNORED = {
+    "_attn_implementation",
+    "attn_implementation",
+    "_attn_implementation_internal",
+}
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -60,24 +68,14 @@ class Checkpoint:
         EncoderError
             If transformers does not know the architecture, or weights are missing.
         """
-        kind = self.config["model_type"]
-        if kind not in CONFIG_MAPPING:
+        try:
+            model, info = self._instantiate()
+        except EncoderError:
+            raise
+        except Exception as error:  # a configuration can be wrong in as many ways as there are architectures
             raise EncoderError(
-                f"transformers has no architecture {kind!r}. Update transformers, or choose another encoder."
-            )
-        config = CONFIG_MAPPING[kind].from_dict(self.config)
-        if type(config) not in MODEL_MAPPING:
-            raise EncoderError(
-                f"Architecture {kind!r} is not a text encoder. Choose another encoder."
-            )
-        architecture: Any = MODEL_MAPPING[type(config)]  # Any: a model class
-        model, info = architecture.from_pretrained(
-            None,
-            config=config,
-            state_dict=self.weights,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
+                f"No encoder can be built from this configuration: {error!r}. Fetch it again."
+            ) from error
         missing = sorted(
             name for name in info["missing_keys"] if not name.startswith("pooler.")
         )
@@ -89,6 +87,43 @@ class Checkpoint:
         if any(name.startswith("pooler.") for name in info["missing_keys"]):
             model.pooler = None  # untrained: transformers filled it with random numbers
         return model.eval().requires_grad_(False)
+
+    def _instantiate(
+        self,
+    ) -> tuple[Any, dict[str, Any]]:  # Any: transformers' models are untyped
+        if REFUSED.intersection(self.config):
+            raise EncoderError(
+                f"The configuration asks for {', '.join(sorted(REFUSED.intersection(self.config)))}, which is never "
+                "used here. Choose another encoder."
+            )
+        kind = self.config["model_type"]
+        if kind not in CONFIG_MAPPING:
+            raise EncoderError(
+                f"transformers has no architecture {kind!r}. Update it, or choose another encoder."
+            )
+        settings = {
+            name: value for name, value in self.config.items() if name not in IGNORED
+        }
+        config = CONFIG_MAPPING[kind].from_dict(settings)
+        if type(config) not in MODEL_MAPPING:
+            raise EncoderError(
+                f"Architecture {kind!r} is not a text encoder. Choose another encoder."
+            )
+        known = self.tokenizer.get_vocab_size()
+        if known > getattr(config, "vocab_size", known):
+            raise EncoderError(
+                f"The tokenizer knows {known:,} tokens, the encoder {config.vocab_size:,}: "
+                "they do not belong together. Fetch the encoder again."
+            )
+        architecture: Any = MODEL_MAPPING[type(config)]  # Any: a model class
+        model, info = architecture.from_pretrained(
+            None,
+            config=config,
+            state_dict=self.weights,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+        return model, info
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:

@@ -36,7 +36,14 @@ TOKENIZER_FILES = (
 )
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", *TOKENIZER_FILES[7:])
 PRECISIONS = ("float32", "bfloat16")  # of the torch engine
-PATTERNS = (CONFIG, WEIGHTS, INDEX, "model-*.safetensors", *TOKENIZER_FILES)
+PATTERNS = (
+    CONFIG,
+    WEIGHTS,
+    INDEX,
+    "model-*.safetensors",
+    "tokenizer*.json",
+    *TOKENIZER_FILES,
+)
 
 
 @dataclass(frozen=True)
@@ -207,7 +214,10 @@ def _tells_tokens(folder: Path, commit: str) -> bool:
 
 def encoder_files(folder: Path) -> list[Path]:
     """Return the files of an encoder folder that decide its features, sorted by name."""
-    names = {CONFIG, *TOKENIZER_FILES, *weight_names(folder)}
+    versioned = {
+        path.name for path in folder.glob("tokenizer*.json")
+    }  # transformers may choose one of these
+    names = {CONFIG, *TOKENIZER_FILES, *versioned, *weight_names(folder)}
     if (folder / INDEX).is_file():
         names.add(INDEX)
     return sorted(path for name in names if (path := folder / name).is_file())
@@ -219,7 +229,7 @@ def weight_names(folder: Path) -> list[str]:
         return [WEIGHTS]
     try:
         parts = json.loads((folder / INDEX).read_bytes())["weight_map"].values()
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EncoderError(
             f"{folder / INDEX} is not an index of weights: {error}. Fetch the encoder again."
         ) from error
@@ -259,11 +269,15 @@ def check_folder(folder: Path) -> None:
         )
     try:
         config = json.loads((folder / CONFIG).read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EncoderError(
             f"{folder / CONFIG} is not JSON: {error}. Fetch the encoder again."
         ) from error
-    if "auto_map" in config or "model_type" not in config:
+    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
+        raise EncoderError(
+            f"{folder / CONFIG} names no model_type. Fetch the encoder again."
+        )
+    if "auto_map" in config:
         raise EncoderError(
             f"{folder / CONFIG} asks for code of its own (auto_map), which is never run here. "
             "Choose an encoder whose architecture is part of transformers."

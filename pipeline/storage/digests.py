@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from pipeline.config import fingerprint
 from pipeline.storage.manifest import sha256_file
 from pipeline.storage.publish import replace_file
 
@@ -26,11 +27,16 @@ class DigestCache:
 
     def __init__(self, root: Path) -> None:
         self._path = root / "digests.json"
+        self._known = self._read()
+
+    def _read(self) -> dict[str, list[object]]:
+        """Return what is remembered; nothing if a byte of it is not as it was written."""
         try:
-            known = json.loads(self._path.read_bytes())
-        except (OSError, ValueError, RecursionError):
-            known = {}
-        self._known: dict[str, list[object]] = known if isinstance(known, dict) else {}
+            memory = json.loads(self._path.read_bytes())
+            entries: dict[str, list[object]] = memory["entries"]
+            return entries if memory["digest"] == fingerprint(entries) else {}
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return {}
 
     def sha256(self, path: Path) -> str:
         """Return the SHA-256 of a file, as 64 hex digits, without reading it when it is known.
@@ -49,12 +55,8 @@ class DigestCache:
             stat.st_ino,
         ]
         known = self._known.get(str(path))
-        if (
-            isinstance(known, list)
-            and known[:-1] == signature
-            and isinstance(known[-1], str)
-        ):
-            return known[-1]
+        if isinstance(known, list) and known[:-1] == signature:
+            return str(known[-1])
         digest = sha256_file(path)
         if time.time() - stat.st_mtime > YOUNG_S:
             self._known[str(path)] = [*signature, digest]
@@ -64,4 +66,5 @@ class DigestCache:
     def _save(self) -> None:
         with suppress(OSError):  # a read-only artifacts folder: hash again next time
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(self._path, json.dumps(self._known, indent=0).encode())
+            memory = {"entries": self._known, "digest": fingerprint(self._known)}
+            replace_file(self._path, json.dumps(memory, indent=0).encode())

@@ -6,9 +6,11 @@ A directory without a readable manifest does not exist for anybody.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.config import fingerprint
 from pipeline.errors import CacheError
 
 MANIFEST = "manifest.json"
@@ -50,7 +52,18 @@ def read_manifest(directory: Path) -> dict[str, Any]:  # Any: values of a JSON o
             f"{path} has format {manifest.get('format')!r}, this version reads {FORMAT}. "
             "Use the version that wrote it, or another --artifacts folder."
         )
+    if manifest.get("digest") != digest_of(manifest):
+        raise CacheError(
+            f"{path} is damaged: its digest is not the one recorded when it was written."
+        )
     return manifest
+
+
+def digest_of(manifest: Mapping[str, object]) -> str:
+    """Return the fingerprint of a manifest without its own ``digest``."""
+    return fingerprint(
+        {name: value for name, value in manifest.items() if name != "digest"}
+    )
 
 
 def is_newer(directory: Path) -> bool:

@@ -22,6 +22,7 @@ from pipeline.storage.manifest import (
     FORMAT,
     MANIFEST,
     describe_files,
+    digest_of,
     is_complete,
     is_newer,
 )
@@ -97,7 +98,7 @@ def _disk_errors(root: Path) -> Iterator[None]:
             error.errno not in DISK_ERRORS and not below
         ):  # somebody else's error, not our disk's
             raise
-        where = f"{error.strerror} ({error.filename or 'no file named'})"
+        where = f"{error.strerror or error} ({error.filename or 'no file named'})"
         advice = "Free space" if error.errno in FULL else "Mend its permissions"
         raise CacheError(
             f"Cannot write below {root}: {where}. {advice}, or pass another --artifacts folder."
@@ -113,7 +114,8 @@ def _seal(draft: Draft, identity: Mapping[str, object]) -> None:
         "facts": draft.facts,
         "versions": loaded_versions(),
     }
-    text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False)
+    whole = {**manifest, "digest": digest_of(manifest)}
+    text = json.dumps(whole, indent=1, sort_keys=True, allow_nan=False)
     (draft.path / MANIFEST).write_text(text, encoding="utf-8")
     umask = os.umask(0)
     os.umask(umask)
@@ -139,7 +141,7 @@ def _install(scratch: Path, final: Path, *, root: Path, key: str) -> None:
     try:
         scratch.rename(final)
     except OSError:
-        if not final.exists():
+        if not os.path.lexists(final):  # a dangling link is in the way, too
             raise
         if is_complete(final, key):
             return
@@ -159,8 +161,15 @@ def quarantine(directory: Path, *, root: Path) -> Path:
     Nothing is deleted: what was there can still be looked at.
     """
     place = root / "quarantine" / f"{directory.name}.{secrets.token_hex(4)}"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    directory.rename(place)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        directory.rename(place)
+    except FileNotFoundError:
+        pass  # another run was quicker
+    except OSError as error:
+        raise CacheError(
+            f"Cannot move {directory} to {place}: {error}. Remove it."
+        ) from error
     return place
 
 
