@@ -1,4 +1,5 @@
 import csv
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -16,17 +17,18 @@ CHECK_SAMPLE = "from pipeline.datasets.sources import sample_path; print(sample_
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
+    """The wheel, built from a copy: setuptools leaves its build folder beside the sources."""
     folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    for name in ("pipeline", "tasks", "data"):
+        shutil.copytree(
+            ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
     command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--no-deps",
-        "--no-build-isolation",
-        "--wheel-dir",
-        folder,
-        ROOT,
+        *(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"),
+        *("--wheel-dir", folder, source),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
