@@ -115,7 +115,11 @@ def test_every_constraint_is_one_version():
 
 def test_make_help_names_every_target():
     text = subprocess.run(
-        ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
 
     assert [line.split()[0] for line in text.splitlines()] == [
