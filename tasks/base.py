@@ -56,6 +56,17 @@ class DirectoryTarget(luigi.Target):
         return is_complete(self.path, self.key)
 
 
+class CheckedTarget(DirectoryTarget):
+    """A small directory whose bytes are shown to people: exists if every byte is as it was written."""
+
+    def exists(self) -> bool:
+        """Tell whether the directory is whole, by its digests."""
+        try:
+            return super().exists() and bool(check_contents(self.path))
+        except CacheError:
+            return False
+
+
 class Stage(luigi.Task, metaclass=_AlwaysNew):
     """A step whose result is one directory below ``<artifacts>/<folder>``."""
 
@@ -158,6 +169,9 @@ class Stage(luigi.Task, metaclass=_AlwaysNew):
 
     def produce(self, began: float) -> tuple[str, dict[str, object]]:
         """Publish the directory; return a line for people and facts for the ledger."""
+        if is_complete(self.directory, self.key):  # by its sizes, but not by its bytes
+            place = quarantine(self.directory, root=self.root)
+            logger.warning("%s is damaged; moved to %s", self.directory, place)
         with publish_directory(
             self.directory,
             root=self.root,

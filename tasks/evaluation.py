@@ -6,7 +6,7 @@ from functools import cached_property
 
 from pipeline.storage import Draft, read_manifest
 from tasks import ledger
-from tasks.base import Stage
+from tasks.base import CheckedTarget, Stage
 from tasks.baselines import FitBaselines
 from tasks.dataset import PrepareDataset
 from tasks.features import ExtractFeatures
@@ -38,6 +38,10 @@ class EvaluateModel(
             "model": self.stage(FitLogReg),
             "baselines": self.stage(FitBaselines),
         }
+
+    def output(self) -> CheckedTarget:
+        """Return the target, for Luigi: a damaged report is never shown."""
+        return CheckedTarget(self.directory, self.key)
 
     @property
     def slug(self) -> str:

@@ -198,13 +198,36 @@ def test_no_hub_gives_three_lines_quickly(job):
     )
 
 
-def test_an_unexpected_error_keeps_its_traceback(trained, tiny_encoder):
+@pytest.mark.parametrize(
+    ("error", "has_traceback"), [("RuntimeError", True), ("DataError", False)]
+)
+def test_only_an_unexpected_error_keeps_its_traceback(python, error, has_traceback):
+    code = f"""
+import logging, tasks
+from pipeline.errors import DataError
+logger = logging.getLogger("luigi-interface")
+logger.addHandler(logging.StreamHandler())
+try:
+    raise {error}("what went wrong")
+except Exception:
+    logger.exception("Luigi's own words")
+"""
+
+    done = python(code)
+
+    assert "what went wrong" in done.stderr
+    assert ("Traceback" in done.stderr) == has_traceback
+
+
+def test_a_file_where_a_folder_should_be_is_one_message(trained, tiny_encoder):
     (trained.artifacts / "splits").rename(trained.artifacts / "gone")
     (trained.artifacts / "splits").write_text("a file where a folder should be")
 
     done = trained.train("reviews.tsv", tiny_encoder, "--C", "2")
 
-    assert done.status != 0
+    assert done.status == 30
+    assert "Cannot write below artifacts" in done.err
+    assert "Traceback" not in done.err
 
 
 def test_a_users_luigi_cfg_wins(trained, tiny_encoder):

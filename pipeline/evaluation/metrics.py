@@ -21,12 +21,6 @@ SEED = 20_260_101
 EPSILON = 1e-15
 Z95 = 1.959963984540054
 METRICS = ("accuracy", "f1_macro", "roc_auc", "log_loss")
-HIGHER_IS_BETTER = {
-    "accuracy": True,
-    "f1_macro": True,
-    "roc_auc": True,
-    "log_loss": False,
-}
 
 Figure = dict[str, object]  # {"value", "ci95", "n"} and, where undefined, "reason"
 
