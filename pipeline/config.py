@@ -68,6 +68,8 @@ class DatasetSpec(_Spec):
         What to do with rows whose text is empty or blank.
     limit : int
         Only the first so many training rows; 0 takes all.
+    max_gb : float
+        Refuse a text file of more than so many gigabytes (1e9 bytes), unpacked. Changes no result.
     """
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -82,6 +84,7 @@ class DatasetSpec(_Spec):
     header: str = "auto"
     empty_text: str = "error"
     limit: int = 0
+    max_gb: float = 64.0
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -95,6 +98,10 @@ class DatasetSpec(_Spec):
         if self.limit < 0:
             raise ConfigError(
                 f"--limit is {self.limit}, expected 0 (all rows) or a number of training rows."
+            )
+        if not self.max_gb > 0:  # also refuses NaN
+            raise ConfigError(
+                f"--max-gb is {self.max_gb}, expected a number of gigabytes above 0, such as 64."
             )
         if not self.dataset:
             raise ConfigError(
@@ -173,6 +180,8 @@ class SplitSpec(_Spec):
         Share of rows to score for ``random``, strictly between 0 and 1.
     seed : int
         For ``random`` and for cross-validation folds.
+    fail_on_leak : bool
+        Refuse a split of which a scored text also is a training text.
     """
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -182,6 +191,7 @@ class SplitSpec(_Spec):
     split: str = "auto"
     test_fraction: float = 0.25
     seed: int = 42
+    fail_on_leak: bool = False
 
     def __post_init__(self) -> None:
         """Check the values."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline.errors import HubError, shown
 from pipeline.storage import replace_file
@@ -125,8 +125,27 @@ def fetch_snapshot(
     return Path(folder)
 
 
+def file_sizes(kind: Kind, repo_id: str, commit: str) -> dict[str, int]:
+    """Return the size in bytes of each file of a commit, as the hub tells it.
+
+    Raises
+    ------
+    HubError
+        If the hub does not answer.
+    """
+    info = _info(kind, repo_id, commit, files_metadata=True)
+    return {file.rfilename: int(file.size or 0) for file in info.siblings or []}
+
+
 def _ask(kind: Kind, repo_id: str, revision: str) -> str:
-    """Ask the hub for the commit of a revision, once, for at most `ANSWER_WITHIN_S` seconds."""
+    """Return the commit of a revision, as the hub tells it."""
+    return str(_info(kind, repo_id, revision).sha)
+
+
+def _info(
+    kind: Kind, repo_id: str, revision: str, *, files_metadata: bool = False
+) -> Any:  # Any: the library's model or data set info
+    """Ask the hub about a revision, once, for at most `ANSWER_WITHIN_S` seconds."""
     if is_offline():
         raise unreachable(
             kind, repo_id, revision, "not in the local cache, and HF_HUB_OFFLINE is set"
@@ -134,12 +153,15 @@ def _ask(kind: Kind, repo_id: str, revision: str) -> str:
     from huggingface_hub import HfApi
 
     try:
-        info = HfApi().repo_info(
-            repo_id, repo_type=kind, revision=revision, timeout=ANSWER_WITHIN_S
+        return HfApi().repo_info(
+            repo_id,
+            repo_type=kind,
+            revision=revision,
+            timeout=ANSWER_WITHIN_S,
+            files_metadata=files_metadata,
         )
     except Exception as error:  # the library's own errors and httpx's
         raise unreachable(kind, repo_id, revision, error) from error
-    return str(info.sha)
 
 
 def unreachable(kind: Kind, repo_id: str, revision: str, reason: object) -> HubError:

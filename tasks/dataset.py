@@ -3,16 +3,19 @@
 from functools import cached_property
 
 from pipeline.config import DatasetSpec
-from pipeline.datasets.sources import Source, find_source
+from pipeline.datasets.raw import Source
+from pipeline.datasets.sources import find_source
 from pipeline.storage import DigestCache, Draft
 from tasks.base import Stage
 from tasks.options import DatasetOptions, spec_of
+from tasks.progress import rows_read
 
 
 class PrepareDataset(DatasetOptions, Stage):
     """Read, check and store the rows: ``datasets/<slug>-<key>/rows.parquet``."""
 
     folder = "datasets"
+    schema = 2
 
     @cached_property
     def spec(self) -> DatasetSpec:
@@ -44,14 +47,15 @@ class PrepareDataset(DatasetOptions, Stage):
 
     def build(self, draft: Draft) -> str:
         """Read and check the rows."""
-        from pipeline.datasets.table import make_table
+        from pipeline.datasets.prepare import make_table
 
-        table, ledger = make_table(self.source.read(), self.spec)
-        table.save(draft.path)
+        ledger = make_table(
+            self.source.read(), self.spec, draft.path, on_rows=rows_read()
+        )
         draft.facts["source"] = self.source.identity
         draft.facts["ledger"] = ledger
         labels = [
             f"{name} {n:,}" for name, n in ledger["texts"]["train_labels"].items()
         ]
         more = f", … {len(labels) - 10} more" if len(labels) > 10 else ""
-        return f"{len(table.texts):,} rows, train labels {', '.join(labels[:10])}{more}"
+        return f"{ledger['texts']['rows']:,} rows, train labels {', '.join(labels[:10])}{more}"

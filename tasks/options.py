@@ -96,6 +96,11 @@ class DatasetOptions:
     limit = WholeNumber(
         default=DatasetSpec.limit, description="only the first N training rows; 0: all"
     )
+    max_gb = Number(
+        default=DatasetSpec.max_gb,
+        significant=False,
+        description="refuse a text file of more gigabytes, unpacked",
+    )
 
 
 class EncoderOptions:
@@ -137,6 +142,10 @@ class SplitOptions:
     )
     seed = WholeNumber(
         default=SplitSpec.seed, description="for random, and for cross-validation folds"
+    )
+    fail_on_leak = luigi.BoolParameter(
+        default=SplitSpec.fail_on_leak,
+        description="refuse scored texts that are training texts, too",
     )
 
 

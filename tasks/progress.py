@@ -99,3 +99,19 @@ class _LuigiStatus:
         ) as error:  # a scheduler that went away must not fail the encoding
             logger.debug("no status to the scheduler: %s", error)
             self._set = None
+
+
+def rows_read() -> Callable[[int], None]:
+    """Return a listener that says every few seconds how many rows were read."""
+    began = last = time.monotonic()
+
+    def on_rows(n: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= LINE_EVERY_S:
+            last = now
+            logger.info(
+                "reading: %s rows, %s rows/s", f"{n:,}", f"{n / (now - began):,.0f}"
+            )
+
+    return on_rows

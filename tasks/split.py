@@ -1,14 +1,18 @@
 """Which rows are fitted on and which are scored."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
 
 from pipeline.config import SplitSpec
+from pipeline.errors import DataError
 from pipeline.storage import Draft
 from tasks.base import Stage
 from tasks.dataset import PrepareDataset
 from tasks.options import DatasetOptions, SplitOptions, spec_of
+
+logger = logging.getLogger(__name__)
 
 
 class SplitDataset(SplitOptions, DatasetOptions, Stage):
@@ -36,6 +40,8 @@ class SplitDataset(SplitOptions, DatasetOptions, Stage):
         spec = asdict(self.spec)
         if self.spec.split == "official":
             del spec["test_fraction"]
+        if not self.spec.fail_on_leak:
+            del spec["fail_on_leak"]
         return spec
 
     def build(self, draft: Draft) -> str:
@@ -52,6 +58,7 @@ class SplitDataset(SplitOptions, DatasetOptions, Stage):
         overlap = count_overlap(
             [table.texts[i] for i in split.fit], [table.texts[i] for i in split.test]
         )
+        self._answer_leak(overlap.identical, split.scored)
         for name in ("fit", "test", "folds"):
             np.save(draft.path / f"{name}.npy", getattr(split, name))
         draft.facts.update(
@@ -64,4 +71,19 @@ class SplitDataset(SplitOptions, DatasetOptions, Stage):
         return (
             f"{split.mode}, {len(split.fit):,} rows to fit on, {len(split.test):,} to score; "
             f"{overlap.share:.1%} of these overlap with training texts"
+        )
+
+    def _answer_leak(self, n: int, scored: str) -> None:
+        """Warn of, or refuse, scored rows whose text is a training text."""
+        if not n:
+            return
+        found = f"{n:,} of the scored rows ({scored}) have a text that is also a training text"
+        if self.spec.fail_on_leak:
+            raise DataError(
+                f"{found}, and --fail-on-leak is set. Remove them, or pass --split random, "
+                "which keeps equal texts together."
+            )
+        logger.warning(
+            "%s: their figures flatter. --fail-on-leak refuses such data; --split random keeps equal texts together.",
+            found,
         )

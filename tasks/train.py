@@ -129,7 +129,11 @@ class TrainLogReg(
 
 
 def _last_lines(report: dict[str, Any], latest: Path) -> str:  # Any: JSON values
-    return f"{report['summary']}\nreport     {latest / 'report.html'}\npredictor  {latest / 'predictor.joblib'}\n"
+    data = "\n".join(f"{name:<8}  {said}" for name, said in report["data"])
+    files = (
+        f"report     {latest / 'report.html'}\npredictor  {latest / 'predictor.joblib'}"
+    )
+    return f"{data}\n\n{report['summary']}\n{files}\n"
 
 
 @TrainLogReg.event_handler(luigi.Event.DEPENDENCY_PRESENT)

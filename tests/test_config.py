@@ -109,6 +109,7 @@ def test_dataset_defaults_are_the_contract():
         "header": "auto",
         "empty_text": "error",
         "limit": 0,
+        "max_gb": 64.0,
     }
 
 
@@ -129,6 +130,7 @@ def test_split_defaults_are_the_contract():
         "split": "auto",
         "test_fraction": 0.25,
         "seed": 42,
+        "fail_on_leak": False,
     }
 
 
@@ -149,6 +151,12 @@ def test_dataset_refuses_a_negative_limit():
         ConfigError, match=r"--limit is -1, expected 0 \(all rows\) or a number"
     ):
         DatasetSpec(limit=-1)
+
+
+@pytest.mark.parametrize("max_gb", [0.0, -1.0, float("nan")])
+def test_dataset_refuses_a_size_limit_that_nothing_fits(max_gb):
+    with pytest.raises(ConfigError, match=r"--max-gb is .*above 0, such as 64"):
+        DatasetSpec(max_gb=max_gb)
 
 
 def test_dataset_refuses_an_empty_name():
@@ -241,7 +249,12 @@ def test_an_option_group_cannot_be_changed(spec):
 
 
 def test_names_lists_the_options_of_a_group():
-    assert SplitSpec.names() == ("split", "test_fraction", "seed")
+    assert SplitSpec.names() == (
+        "split",
+        "test_fraction",
+        "seed",
+        "fail_on_leak",
+    )
 
 
 def test_no_option_belongs_to_two_groups():

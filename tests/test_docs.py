@@ -55,7 +55,7 @@ def test_every_option_has_a_description_in_help():
     ).stdout
 
     for option in [*OPTIONS, "artifacts"]:
-        assert re.search(rf"--{option} \S+\n?\s+\S", text), option
+        assert re.search(rf"--{option}( \S+)?\n?\s+\S", text), option
 
 
 def test_every_file_the_readme_links_to_exists():

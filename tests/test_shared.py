@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 
 from pipeline import load_encoder
+from pipeline.config import DatasetSpec
+from pipeline.datasets.prepare import make_table
+from pipeline.datasets.sources import find_source
+from pipeline.datasets.table import Table
+from pipeline.errors import DataError
 from pipeline.evaluation.baselines import tfidf_proba
 from pipeline.splitting import count_overlap, random_split
+from pipeline.storage import sha256_file
 
 
 def read(path, *, header=False):
@@ -80,31 +86,64 @@ def test_the_random_split_does_not_flatter_tfidf_on_phrases(shared):
     assert count_overlap(fit_texts, test_texts).identical == 0
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("ag_news", []),
-        ("rte", ["--text-column", "sentence1"]),
-        (
-            "semeval2018-ec",
-            ["--text-column", "Tweet", "--label-column", "anger", "--separator", "\t"],
-        ),
-        (
-            "tnews-seed",
-            [
-                "--separator",
-                "_!_",
-                "--header",
-                "no",
-                "--text-column",
-                "4",
-                "--label-column",
-                "3",
-            ],
-        ),
-    ],
-)
-def test_other_public_sets_train(shared, tiny_encoder, job, name, options):
-    done = job.train(shared / "data" / name, tiny_encoder, "--C", "0.1", *options)
+TRAINS = {  # options, rows of each split, classes
+    "sst2": ("", {"train": 6920, "dev": 872, "test": 1821}, 2),
+    "sst2-glue": ("", {"train": 67349, "dev": 872}, 2),
+    "ag_news": ("", {"train": 5000, "test": 1000}, 4),
+    "semeval2018-ec": ("--label-column anger", {"train": 6838, "dev": 886}, 2),
+    "tnews-seed": (
+        "--separator _!_ --header no --text-column 4 --label-column 3",
+        {"train": 1000, "dev": 1000, "test": 1000},
+        14,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRAINS)
+def test_every_public_set_of_one_text_and_one_label_trains(
+    shared, job, tiny_encoder, name
+):
+    options, rows, classes = TRAINS[name]
+    folder = shared / "data" / name
+
+    done = job.train(folder, tiny_encoder, "--C", "1", *options.split(), timeout=600)
 
     assert done.status == 0, done.err
+    report = job.report()
+    notes = report["dataset"]["splits"]
+    assert {split: n["rows_read"] for split, n in notes.items()} == rows
+    assert {split: n["rows_used"] for split, n in notes.items()} == rows
+    assert len(report["classes"]) == classes
+    # a text file's rows are its lines, less the header
+    for path in folder.glob("*.t*"):
+        n_lines = len(path.read_bytes().removesuffix(b"\n").split(b"\n"))
+        assert n_lines - notes[path.stem]["header"] == rows[path.stem]
+
+
+def test_the_phrases_of_glue_repeat_as_its_readme_says(shared, tmp_path):
+    spec = DatasetSpec(dataset=str(shared / "data" / "sst2-glue"))
+
+    ledger = make_table(find_source(spec, sha256_file).read(), spec, tmp_path)
+
+    assert ledger["texts"]["duplicates"] == 371
+    assert ledger["texts"]["conflicting"] == 5
+
+
+def test_the_separator_of_the_chinese_titles_is_found(shared, tmp_path):
+    spec = DatasetSpec(
+        dataset=str(shared / "data" / "tnews-seed"), text_column="4", label_column="3"
+    )
+
+    ledger = make_table(find_source(spec, sha256_file).read(), spec, tmp_path)
+
+    assert ledger["splits"]["train"]["separator"] == "_!_"
+    assert Table.load(tmp_path).texts[0] == "股票中的突破形态"
+    assert ledger["texts"]["labels"]["test"]["stock"] == 2
+
+
+@pytest.mark.parametrize("name", ["rte", "stsb"])
+def test_a_set_of_pairs_lists_its_columns(shared, tmp_path, name):
+    spec = DatasetSpec(dataset=str(shared / "data" / name))
+
+    with pytest.raises(DataError, match=r"Found: .*Pass --text-column with a name or"):
+        make_table(find_source(spec, sha256_file).read(), spec, tmp_path)

@@ -18,9 +18,22 @@ RECORD = Path(__file__).with_name("stage_schemas.json")
 SOURCES = {
     "PrepareDataset": [
         "tasks/dataset.py",
-        "pipeline/datasets/readers.py",
-        "pipeline/datasets/table.py",
-        "pipeline/datasets/sources.py",
+        *(
+            f"pipeline/datasets/{name}.py"
+            for name in (
+                "checks",
+                "columns",
+                "files",
+                "hubsets",
+                "ledger",
+                "prepare",
+                "raw",
+                "sources",
+                "table",
+                "text",
+                "typed",
+            )
+        ),
     ],
     "SplitDataset": ["tasks/split.py", "pipeline/splitting.py"],
     "ExtractFeatures": [
@@ -43,6 +56,7 @@ SOURCES = {
         "pipeline/evaluation/metrics.py",
         "pipeline/evaluation/published.py",
         "pipeline/report/build.py",
+        "pipeline/report/data.py",
         "pipeline/report/words.py",
         "pipeline/report/render.py",
         "pipeline/report/templates/report.html.j2",

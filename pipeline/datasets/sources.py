@@ -5,51 +5,29 @@ Finding a source and its identity is cheap and imports nothing heavy; `Source.re
 
 import difflib
 import hashlib
-import re
+import io
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import BinaryIO, cast
 
 from pipeline import hub
 from pipeline.config import DatasetSpec
-from pipeline.datasets import pins
+from pipeline.datasets import hubsets, pins
+from pipeline.datasets.files import (
+    ENDINGS,
+    DigestedFile,
+    check_regular,
+    file_format,
+    is_format,
+    split_name,
+    text_blocks,
+    unpacked,
+)
+from pipeline.datasets.raw import SPLIT_NAMES, RawTable, Source, slug_of
 from pipeline.errors import DataError, HubError, shown
-
-if TYPE_CHECKING:
-    from pipeline.datasets.readers import RawTable
 
 Sha256 = Callable[[Path], str]
 NAMED = ("sst2", "sst2-tutorial", "sample")
-SPLIT_STEMS = {
-    "train": "train",
-    "dev": "dev",
-    "validation": "dev",
-    "valid": "dev",
-    "val": "dev",
-    "test": "test",
-}
-FORMATS = {".tsv": "tsv", ".csv": "csv", ".txt": "txt", ".parquet": "parquet"}
-
-
-@dataclass(frozen=True)
-class Source:
-    """A data set that was found.
-
-    Attributes
-    ----------
-    slug : str
-        A short readable name for folders; never part of a key.
-    identity : dict
-        What the key covers: digests of the files, or a hub commit.
-    read : callable () -> dict of split name to RawTable
-        Reads the rows; raises `DataError` if they are no longer those of `identity`.
-    """
-
-    slug: str
-    identity: dict[str, object]
-    read: "Callable[[], dict[str, RawTable]]"
 
 
 def find_source(spec: DatasetSpec, sha256: Sha256) -> Source:
@@ -73,32 +51,40 @@ def find_source(spec: DatasetSpec, sha256: Sha256) -> Source:
     if name == "sample":
         return _local_files(spec, "sample", {"train": sample_path()}, sha256)
     if name == "sst2":
-        return _hub_sst2(spec)
+        return hubsets.find_sst2()
     if name == "sst2-tutorial":
         return _tutorial(spec)
     if name.startswith("hf:"):
-        return _hub_repository(spec)
+        return hubsets.find_repository(name)
     try:
         path = Path(name).expanduser()
-        exists = path.exists()
+        is_folder, is_here = path.is_dir(), path.exists() or path.is_symlink()
     except (OSError, RuntimeError, ValueError) as error:  # too long, no such home, …
         raise DataError(
             f"--dataset {shown(name)} is not a path: {error}. Pass one that exists."
         ) from error
-    if path.is_dir():
+    if is_folder and not is_format(path):
         return _local_files(spec, path.resolve().name, _folder_files(path), sha256)
-    if not exists:
-        near = difflib.get_close_matches(name, NAMED, n=1)
-        hint = f"Did you mean {near[0]!r}? " if near else ""
+    if not is_here:
         raise DataError(
             f"Data set {shown(name)} not found: no file or folder {path.absolute()}, and no set of that name "
-            f"(names: {', '.join(NAMED)}, hf:<repo>). {hint}Pass --dataset with a path that exists."
+            f"(names: {', '.join(NAMED)}, hf:<repo>). {_hint(path, name)}Pass --dataset with a path that exists."
         )
-    if not path.is_file():
-        raise DataError(
-            f"{path} is neither a file nor a folder (a pipe or device?). Pass a regular file."
-        )
-    return _local_files(spec, path.stem, {"train": path}, sha256)
+    check_regular(path)
+    return _local_files(spec, split_name(path)[0], {"train": path}, sha256)
+
+
+def _hint(path: Path, name: str) -> str:
+    """Return ``Did you mean …? `` for a name near a known one, or near a file beside it."""
+    try:
+        beside = {found.name: found for found in path.parent.iterdir()}
+    except OSError:
+        beside = {}
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    if near:
+        return f"Did you mean {str(beside[near[0]])!r}? "
+    near = difflib.get_close_matches(name, NAMED, n=1)
+    return f"Did you mean {near[0]!r}? " if near else ""
 
 
 def sample_path() -> Path:
@@ -121,112 +107,122 @@ def sample_path() -> Path:
     return Path(str(installed[0].locate())).resolve()
 
 
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "data"
-
-
 def _folder_files(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        split = SPLIT_STEMS.get(path.stem.lower())
-        if split is None or path.suffix.lower() not in FORMATS or not path.is_file():
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be read: {error.strerror}. Check the path and permissions."
+        ) from error
+    for path in paths:
+        split = SPLIT_NAMES.get(split_name(path)[0].lower())
+        if split is None or not is_format(path):
             continue
         if split in found:
             raise DataError(
                 f"{folder} has two files for {split}: {found[split].name} and {path.name}. Remove one."
             )
+        check_regular(path)
+        _check_inside(path, folder)
         found[split] = path
     if "train" not in found:
         raise DataError(
-            f"No train file in {folder}: expected train.tsv (or {', '.join(list(FORMATS)[1:])}), found "
-            f"{', '.join(sorted(p.name for p in folder.iterdir())[:10]) or 'nothing'}. Pass a file, or rename yours."
+            f"No train file in {folder}: expected train with one of {ENDINGS}; found "
+            f"{', '.join(path.name for path in paths[:10]) or 'nothing'}. Pass a file, or rename yours."
         )
     return found
+
+
+def _check_inside(path: Path, folder: Path) -> None:
+    """Refuse a link that leads out of the folder, unless to the blobs of the hub cache it is a snapshot of."""
+    target, inside = path.resolve(), folder.resolve()
+    blobs = inside.parents[1] / "blobs" if len(inside.parents) > 1 else inside
+    if not (target.is_relative_to(inside) or target.is_relative_to(blobs)):
+        raise DataError(
+            f"{path} is a link that leads out of its folder, to {target}. "
+            "Pass that file, or put a copy into the folder."
+        )
 
 
 def _local_files(
     spec: DatasetSpec, name: str, files: dict[str, Path], sha256: Sha256
 ) -> Source:
+    forms = {split: file_format(path) for split, path in files.items()}
     try:
         digests = {split: sha256(path) for split, path in files.items()}
     except OSError as error:
         raise DataError(
             f"{error.filename} cannot be read: {error.strerror}. Check the path and permissions."
         ) from error
-    kinds = {split: file_format(path) for split, path in files.items()}
 
-    def read() -> "dict[str, RawTable]":
+    def read() -> dict[str, RawTable]:
         return {
-            split: _parse(spec, _bytes(path), str(path), kinds[split], digests[split])
+            split: open_file(path, digests[split], spec)
             for split, path in files.items()
         }
 
-    return Source(_slug(name), {"files": digests, "formats": kinds}, read)
+    return Source(slug_of(name), {"files": digests, "formats": forms}, read)
 
 
-def file_format(path: Path) -> str:
-    """Return ``tsv``, ``csv``, ``txt`` or ``parquet`` by the file's ending."""
-    found = FORMATS.get(path.suffix.lower())
-    if found is None:
-        raise DataError(
-            f"{path} ends in {path.suffix!r}, expected one of: {', '.join(FORMATS)}. "
-            "Convert it; a sheet, for example, by exporting it as CSV."
-        )
-    return found
+def open_file(path: Path, sha256: str, spec: DatasetSpec) -> RawTable:
+    """Return the table in a file, which has to have the given digest when it was read to its end.
+
+    Raises
+    ------
+    DataError
+        If it changed, or holds no table.
+    """
+    form = file_format(path)
+    if form == "parquet":
+        from pipeline.datasets.typed import open_parquet
+
+        return open_parquet(path, sha256)
+    file = DigestedFile(path, sha256)
+    table = open_stream(cast("BinaryIO", file), str(path), form, spec)
+
+    def close() -> None:
+        with file:
+            file.check()
+
+    table.close = close
+    return table
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read any more: {error.strerror}. Run the same command again."
-        ) from error
+def open_stream(stream: BinaryIO, path: str, form: str, spec: DatasetSpec) -> RawTable:
+    """Return the table in the bytes of a text file.
 
+    Parameters
+    ----------
+    stream : binary file
+    path : str
+        For error messages.
+    form : str
+        As `file_format` gives it, but not ``parquet``.
+    spec : DatasetSpec
+        Separator, header, columns asked for, and the most bytes to read.
+    """
+    from pipeline.datasets.text import open_text
+    from pipeline.datasets.typed import JsonTable
 
-def _parse(
-    spec: DatasetSpec, data: bytes, path: str, kind: str, sha256: str
-) -> "RawTable":
-    """Parse bytes after making sure they are the ones the key was made from."""
-    from pipeline.datasets.readers import read_table
-
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise DataError(
-            f"{path} changed while the run was starting. Run the same command again."
-        )
+    blocks = text_blocks(unpacked(stream, form), path, 1e9 * spec.max_gb)
+    kind = form.removesuffix(".gz")
+    if kind == "jsonl":
+        return JsonTable(blocks, path)
     wanted = (spec.text_column, spec.label_column)
     named = tuple(name for name in wanted if name != "auto" and not name.isdigit())
-    return read_table(
-        data, path, kind=kind, separator=spec.separator, header=spec.header, named=named
+    return open_text(
+        blocks,
+        path,
+        kind=kind,
+        separator=spec.separator,
+        header=spec.header,
+        named=named,
     )
 
 
-def _hub_sst2(spec: DatasetSpec) -> Source:
-    def read() -> "dict[str, RawTable]":
-        folder = hub.cached_snapshot("dataset", pins.SST2_REPO, pins.SST2_COMMIT)
-        wanted = [path for path, _ in pins.SST2_FILES.values()]
-        if folder is None or not all((folder / path).is_file() for path in wanted):
-            folder = hub.fetch_snapshot(
-                "dataset", pins.SST2_REPO, pins.SST2_COMMIT, wanted
-            )
-        tables = {}
-        for split, (path, sha256) in pins.SST2_FILES.items():
-            data = (folder / path).read_bytes()
-            if hashlib.sha256(data).hexdigest() != sha256:
-                raise DataError(
-                    f"{folder / path} is not the pinned file: its SHA-256 differs from {sha256[:12]}…. "
-                    "Delete it from the hub cache and run again."
-                )
-            tables[split] = _parse(
-                spec, data, f"{pins.SST2_REPO}/{path}", "parquet", sha256
-            )
-        return tables
-
-    return Source("sst2", {"hub": pins.SST2_REPO, "commit": pins.SST2_COMMIT}, read)
-
-
 def _tutorial(spec: DatasetSpec) -> Source:
-    def read() -> "dict[str, RawTable]":
+    def read() -> dict[str, RawTable]:
         import urllib.request
 
         try:
@@ -240,70 +236,10 @@ def _tutorial(spec: DatasetSpec) -> Source:
             raise DataError(
                 f"{pins.TUTORIAL_URL} is not the pinned file (SHA-256 differs). Pass a local copy."
             )
-        return {
-            "train": _parse(spec, data, pins.TUTORIAL_URL, "tsv", pins.TUTORIAL_SHA256)
-        }
+        return {"train": open_stream(io.BytesIO(data), pins.TUTORIAL_URL, "tsv", spec)}
 
     identity: dict[str, object] = {
         "files": {"train": pins.TUTORIAL_SHA256},
         "formats": {"train": "tsv"},
     }  # that of a local copy
     return Source("sst2-tutorial", identity, read)
-
-
-def _hub_repository(spec: DatasetSpec) -> Source:
-    match = re.fullmatch(
-        r"hf:(?P<repo>[^:@]+)(?::(?P<config>[^@]+))?(?:@(?P<revision>.+))?",
-        spec.dataset,
-    )
-    if match is None:
-        raise DataError(
-            f"--dataset is {shown(spec.dataset)}, expected hf:<repo>[:<config>][@<revision>]."
-        )
-    repo, config = match["repo"], match["config"]
-    commit = hub.resolve_commit("dataset", repo, match["revision"] or "main")
-
-    def read() -> "dict[str, RawTable]":
-        return _load_repository(_repository_folder(repo, commit), repo, config)
-
-    return Source(_slug(repo), {"hub": repo, "commit": commit, "config": config}, read)
-
-
-def _repository_folder(repo: str, commit: str) -> Path:
-    """Return the repository's files: fetched, or those of the cache when the hub cannot be asked."""
-    cached = hub.cached_snapshot("dataset", repo, commit)
-    if cached is not None and hub.is_offline():
-        return cached
-    return hub.fetch_snapshot("dataset", repo, commit)
-
-
-def _load_repository(
-    folder: Path, repo: str, config: str | None
-) -> "dict[str, RawTable]":
-    try:
-        import datasets
-    except ImportError as error:
-        raise DataError(
-            f"Reading hf:{repo} needs the package datasets: pip install 'frostbert[hub]'."
-        ) from error
-    from pipeline.datasets.readers import table_of_frame
-
-    datasets.disable_progress_bars()
-    try:
-        with TemporaryDirectory() as cache:  # the rows go into our own table
-            loaded = datasets.load_dataset(str(folder), config, cache_dir=cache)
-            frames = {str(name): rows.to_pandas() for name, rows in loaded.items()}
-    except Exception as error:  # the library's own errors, of many families
-        raise DataError(
-            f"datasets cannot read {repo} ({config or 'default'}): {error}"
-        ) from error
-    tables = {}
-    for name, frame in frames.items():
-        split = SPLIT_STEMS.get(name)
-        if split is not None and split not in tables:
-            tables[split] = table_of_frame(frame, f"{repo}:{name}")
-    if "train" not in tables:
-        raise DataError(
-            f"{repo} has no train split (splits: {', '.join(frames)}). Pass a file instead."
-        )
-    return tables

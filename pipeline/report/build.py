@@ -22,6 +22,7 @@ from pipeline.evaluation.metrics import (
 from pipeline.evaluation.published import published_figures
 from pipeline.features.store import load_features
 from pipeline.heads.head import Head, load_head
+from pipeline.report.data import data_lines
 from pipeline.report.words import headline, summary
 from pipeline.storage import read_manifest
 
@@ -111,7 +112,12 @@ def build_report(inputs: ReportInputs) -> Json:
         "published": [asdict(figure) for figure in published_figures(facts["source"])],
         "methods": METHODS,
     }
-    return {**report, "headline": headline(report), "summary": summary(report)}
+    return {
+        **report,
+        "data": data_lines(report),
+        "headline": headline(report),
+        "summary": summary(report),
+    }
 
 
 def class_numbers(

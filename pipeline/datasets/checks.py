@@ -1,0 +1,260 @@
+"""The rows of one split as they pass: valid text, valid label, or a reason why not."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import isnan
+from typing import Any
+
+from pipeline.config import DatasetSpec
+from pipeline.datasets.raw import Batch, Cells, Doubt, Lines, RawTable
+from pipeline.errors import DataError, shown
+
+logger = logging.getLogger(__name__)
+
+Label = int | str
+UNLABELLED = (-1, "-1")  # as hub sets mark hidden test labels
+INT64 = 2**63
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some checked rows of one split; `labels` are all int or all str."""
+
+    texts: list[str]
+    labels: list[Label]
+    lines: list[int]
+
+
+class SplitRows:
+    """Checks the rows of one split while they pass, and says at the end what was wrong.
+
+    Parameters
+    ----------
+    raw : RawTable
+    split : {"train", "dev", "test"}
+    columns : tuple of str
+        Names of the text and the label column.
+    spec : DatasetSpec
+        Empty-text policy and limit.
+    kinds : set of str
+        Type names of the labels seen so far, in any split; added to.
+    """
+
+    def __init__(
+        self,
+        raw: RawTable,
+        split: str,
+        columns: tuple[str, str],
+        spec: DatasetSpec,
+        kinds: set[str],
+    ) -> None:
+        self._raw, self._split, self._spec, self._kinds = raw, split, spec, kinds
+        self._text, self._label = columns
+        self._n = self._used = 0
+        self._empty, self._unnamed, self._hidden = Lines(), Lines(), Lines()
+        self._no_text, self._too_large = Lines(), Lines()
+        self._text_kind = ""
+        self._end = INT64  # the line after which nothing counts
+        self.is_unlabelled = False
+
+    def batches(self) -> Iterator[Rows]:
+        """Yield the valid rows; call `finish` afterwards."""
+        names = self._raw.names
+        wanted = [names.index(self._text), names.index(self._label)]
+        limit = self._spec.limit if self._split == "train" else 0
+        for batch in self._raw.read(wanted):
+            if limit and self._n + len(batch.lines) >= limit:
+                first = _first(batch, limit - self._n)
+                self._end = first.lines[-1]
+                yield self._clean(first)
+                break
+            yield self._clean(batch)
+        self._raw.close()
+
+    def _clean(self, batch: Batch) -> Rows:
+        self._n += len(batch.lines)
+        if self._is_plain(*batch.columns):
+            self._used += len(batch.lines)
+            return Rows(batch.columns[0], batch.columns[1], batch.lines)
+        texts: list[str] = []
+        labels: list[Label] = []
+        lines: list[int] = []
+        for text, label, line in zip(*batch.columns, batch.lines, strict=True):
+            good_text, good_label = (
+                self._text_of(text, line),
+                self._label_of(label, line),
+            )
+            if good_text is not None and good_label is not None:
+                texts.append(good_text)
+                labels.append(good_label)
+                lines.append(line)
+        self._used += len(lines)
+        return Rows(texts, labels, lines)
+
+    def _is_plain(self, texts: Cells, labels: Cells) -> bool:
+        """Tell, in a fraction of the time that a look at each row takes, whether all rows are as they should be."""
+        if set(map(type, labels)) not in ({str}, {int}) or set(map(type, texts)) != {
+            str
+        }:
+            return False
+        distinct = set(labels)
+        kind = type(labels[0]).__name__
+        if self._kinds | {kind} != {kind} or not distinct.isdisjoint(UNLABELLED):
+            return False
+        if kind == "int":
+            valid = all(-INT64 <= label < INT64 for label in distinct)
+        else:
+            valid = all(label and label == label.strip() for label in distinct)
+        if not valid or "" in set(map(str.strip, texts)):
+            return False
+        self._kinds.add(kind)
+        return True
+
+    def _text_of(self, text: Any, line: int) -> str | None:  # Any: a cell
+        """Return the text, ``""`` for a missing one; None if the row is left out."""
+        if is_missing(text):
+            text = ""
+        if not isinstance(text, str):
+            self._no_text.add(line)
+            self._text_kind = self._text_kind or type(text).__name__
+            return None
+        if not text.strip():
+            self._empty.add(line)
+            if self._spec.empty_text == "drop":
+                return None
+        return text
+
+    def _label_of(self, label: Any, line: int) -> Label | None:  # Any: a cell
+        if is_missing(label) or (isinstance(label, str) and not label.strip()):
+            self._unnamed.add(line)
+            return None
+        if isinstance(label, str):
+            label = label.strip()
+        elif isinstance(label, int):
+            label = int(label)  # False and True, too
+        if label in UNLABELLED:
+            self._hidden.add(line)
+            return None
+        kind = type(label).__name__
+        self._kinds.add(kind)
+        if isinstance(label, int) and not -INT64 <= label < INT64:
+            self._too_large.add(line)
+            return None
+        return (
+            label if isinstance(label, (int, str)) and len(self._kinds) == 1 else None
+        )
+
+    def finish(self, counts: "Counter[Label]") -> dict[str, object]:
+        """Return what was found in the split.
+
+        Parameters
+        ----------
+        counts : Counter
+            Labels of the valid rows of the split, and of train.
+
+        Raises
+        ------
+        DataError
+            Names the first lines of the first kind of bad row.
+        """
+        notes: dict[str, object] = {**self._raw.notes, "rows_read": self._n}
+        ignored = [n for n in self._raw.names if n not in (self._text, self._label)]
+        if ignored:
+            notes["ignored_columns"] = ignored
+        if self._hidden.count and self._hidden.count == self._n:
+            if self._split == "train":
+                raise DataError(
+                    f"Every label of {self._raw.path} is -1, which marks rows without a label. "
+                    "Pass a training file with labels, or --label-column."
+                )
+            self.is_unlabelled = True
+            return {**notes, "unlabelled": True}
+        self._refuse()
+        self._settle_doubts(counts)
+        return {**notes, "empty_texts": self._empty.count, "rows_used": self._used}
+
+    def _refuse(self) -> None:
+        path = self._raw.path
+        if self._no_text.count:
+            raise DataError(
+                f"Column {self._text!r} of {path} holds {self._text_kind} values, expected texts: "
+                f"rows {self._no_text}. Pass --text-column."
+            )
+        if self._empty.count and self._spec.empty_text == "error":
+            raise DataError(
+                f"{self._empty.count:,} empty texts in {path}: lines {self._empty}. "
+                "Fill them, or pass --empty-text drop (or keep)."
+            )
+        if self._unnamed.count:
+            raise DataError(
+                f"{self._unnamed.count:,} rows of {path} have no label: lines {self._unnamed}. "
+                "Label or remove them."
+            )
+        if self._hidden.count:
+            raise DataError(
+                f"{self._hidden.count:,} rows of {path} have the label -1, which marks rows without a label: lines "
+                f"{self._hidden}. Remove them, or name the class otherwise."
+            )
+        if self._too_large.count:
+            raise DataError(
+                f"{self._too_large.count:,} labels of {path} do not fit 64 bits: lines {self._too_large}. "
+                "Write such labels as texts."
+            )
+        if len(self._kinds) > 1 or not self._kinds <= {"int", "str"}:
+            raise DataError(
+                f"Labels are of type {', '.join(sorted(self._kinds))} in {path}, expected texts or whole numbers. "
+                "Convert the label column."
+            )
+
+    def _settle_doubts(self, counts: "Counter[Label]") -> None:
+        """Refuse rows that were surely read wrongly, as their labels tell; warn of the others."""
+        path = self._raw.path
+        doubts = [d for d in self._raw.doubts if d.line <= self._end]
+        short = _lines_of(d for d in doubts if d.why == "short")
+        if short.count:  # the reader says so at the end, which a limit does not reach
+            raise DataError(
+                f"{short.count:,} rows of {path} have too few fields: lines {short}. "
+                "Mend them, or pass the right --separator."
+            )
+        swallowed = [d for d in doubts if d.why == "swallowed"]
+        merged = _lines_of(d for d in swallowed if counts[d.label])
+        if merged.count:
+            raise DataError(
+                f"{merged.count:,} rows of {path} have a quoted text that holds whole rows: lines {merged}. "
+                "A stray quote merged them: double it, or name the file .tsv or .txt if quotes are plain characters."
+            )
+        wide = [d for d in doubts if d.why == "wide"]
+        of_wide = Counter(d.label for d in wide)
+        moved = [d for d in wide if counts[d.label] == of_wide[d.label]]
+        if moved:
+            raise DataError(
+                f"{len(moved):,} rows of {path} have extra fields and a label that no other row has, "
+                f"such as {shown(moved[0].label)}: lines {_lines_of(moved)}. "
+                "A separator inside the text moved it: quote the text."
+            )
+        if wide:
+            logger.warning(
+                "%s: %s rows have more than %s fields, what is too much is ignored: lines %s",
+                path,
+                f"{self._raw.notes.get('extra_fields', len(wide)):,}",
+                len(self._raw.names),
+                _lines_of(wide),
+            )
+
+
+def _lines_of(doubts: Iterable[Doubt]) -> Lines:
+    lines = Lines()
+    for line in dict.fromkeys(doubt.line for doubt in doubts):
+        lines.add(line)
+    return lines
+
+
+def _first(batch: Batch, n: int) -> Batch:
+    return Batch(batch.lines[:n], [column[:n] for column in batch.columns])
+
+
+def is_missing(value: object) -> bool:
+    """Tell whether a cell holds nothing: None or NaN."""
+    return value is None or (isinstance(value, float) and isnan(value))

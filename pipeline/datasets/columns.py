@@ -1,0 +1,93 @@
+"""Which column holds the text and which the label."""
+
+import difflib
+from collections.abc import Sequence
+
+from pipeline.config import DatasetSpec
+from pipeline.datasets.raw import RawTable
+from pipeline.datasets.text import LABEL_NAMES, TEXT_NAMES
+from pipeline.errors import DataError, shown
+
+MANY_COLUMNS = 50  # as many as a message lists
+
+
+def choose_columns(raw: RawTable, spec: DatasetSpec) -> tuple[str, str]:
+    """Return the names of the text and the label column of `raw`.
+
+    Raises
+    ------
+    DataError
+        If the options and the known names leave it open; lists the columns.
+    """
+    names = raw.names
+    if len(names) == 1 and raw.is_text:
+        example = names[0] if raw.has_header else raw.head[0][0]
+        raise DataError(
+            f"Only one column in {raw.path}: {shown(example)}. "
+            "Pass --separator with what stands between text and label."
+        )
+    text = find_column(raw, spec.text_column, TEXT_NAMES, "text-column")
+    label = find_column(raw, spec.label_column, LABEL_NAMES, "label-column")
+    if len(names) == 2 and (text is None or label is None):
+        if text is None and label is None:
+            text = _wordier(raw)
+        text = text or next(name for name in names if name != label)
+        label = label or next(name for name in names if name != text)
+    if text is None or label is None:
+        wanted = "text" if text is None else "label"
+        raise DataError(
+            f"Which column of {raw.path} holds the {wanted}? Found: {described(raw)}. "
+            f"Pass --{wanted}-column with a name or a 1-based number."
+        )
+    if text == label:
+        raise DataError(
+            f"Column {text!r} of {raw.path} cannot be both text and label. Pass --label-column."
+        )
+    return text, label
+
+
+def find_column(
+    raw: RawTable, wanted: str, known: Sequence[str], option: str
+) -> str | None:
+    """Return the name of the column that `wanted` or a known name points at; None if nothing does.
+
+    Raises
+    ------
+    DataError
+        If `wanted` is not ``auto`` and there is no such column: lists the columns and the nearest name.
+    """
+    names = raw.names
+    if wanted == "auto":
+        lower = {name.lower(): name for name in reversed(names)}
+        return next((lower[name] for name in known if name in lower), None)
+    if wanted in names:
+        return wanted
+    if wanted.isascii() and wanted.isdigit() and 1 <= int(wanted) <= len(names):
+        return names[int(wanted) - 1]
+    lower = {name.lower(): name for name in reversed(names)}
+    near = difflib.get_close_matches(wanted.lower(), lower, n=1)
+    hint = f"Did you mean {lower[near[0]]!r}? " if near else ""
+    raise DataError(
+        f"Column {shown(wanted)} not found in {raw.path} (columns: {described(raw)}). {hint}Pass --{option} NAME."
+    )
+
+
+def described(raw: RawTable) -> str:
+    """Return the first columns' names; where they are only numbers, with the first row's cells."""
+    if raw.has_header:
+        listed = [n if len(n) <= 80 else f"{n[:79]}…" for n in raw.names[:MANY_COLUMNS]]
+    else:
+        cells = zip(raw.names[:MANY_COLUMNS], raw.head[0], strict=False)
+        listed = [f"{name} {shown(cell, 30)}" for name, cell in cells]
+    more = len(raw.names) - len(listed)
+    return ", ".join(listed) + (f" and {more:,} more" if more else "")
+
+
+def _wordier(raw: RawTable) -> str:
+    """Return the one of two columns with more distinct values in the first rows; the longer one if equal."""
+
+    def wordiness(i: int) -> tuple[int, float]:
+        cells = [str(row[i]) for row in raw.head if len(row) > i]
+        return len(set(cells)), sum(map(len, cells)) / max(1, len(cells))
+
+    return raw.names[max((0, 1), key=wordiness)]

@@ -1,0 +1,167 @@
+"""From raw tables to the checked one and its ledger, in one pass and bounded memory."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import DatasetSpec
+from pipeline.datasets.checks import Label, SplitRows
+from pipeline.datasets.columns import choose_columns, described
+from pipeline.datasets.ledger import SPLITS, Ledger
+from pipeline.datasets.raw import RawTable
+from pipeline.datasets.table import TableWriter
+from pipeline.errors import DataError, shown
+
+logger = logging.getLogger(__name__)
+Json = dict[str, Any]  # Any: JSON values
+# Labels that train lacks may stand on fewer than this share of a split's rows; they count as wrong.
+RARE_SHARE = 0.01
+MANY_ROWS = 20  # from here on, labels that hardly ever repeat are refused
+
+
+def make_table(
+    raws: dict[str, RawTable],
+    spec: DatasetSpec,
+    directory: Path,
+    on_rows: Callable[[int], None] | None = None,
+) -> Json:
+    """Write the checked rows of the given splits into `directory`, and return their ledger.
+
+    Parameters
+    ----------
+    raws : dict of split name to RawTable
+        ``train`` is required.
+    spec : DatasetSpec
+        Columns, empty-text policy and limit.
+    directory : Path
+        Gets ``rows.parquet``, see `pipeline.datasets.table`.
+    on_rows : callable (int) -> None, optional
+        Called with the number of rows written so far.
+
+    Raises
+    ------
+    DataError
+        If columns cannot be told, a text or label is missing, there are fewer than two classes,
+        or a split has labels that train lacks.
+    """
+    text, label = choose_columns(raws["train"], spec)
+    notes: Json = {}
+    kinds: set[str] = set()
+    with Ledger(directory) as ledger:
+        with TableWriter(directory) as writer:
+            for split in (name for name in SPLITS if name in raws):
+                raw = raws[split]
+                if _has_no_labels(raw, split, text, label):
+                    notes[split] = _count(raw, text)
+                    continue
+                rows = SplitRows(raw, split, (text, label), spec, kinds)
+                for batch in rows.batches():
+                    writer.write(split, batch)
+                    ledger.add(split, batch)
+                    if on_rows is not None:
+                        on_rows(ledger.rows)
+                known = ledger.labels["train"]
+                if split != "train":
+                    known = known + ledger.labels[split]
+                notes[split] = rows.finish(known)
+        _check_classes(ledger.labels)
+        _check_first_line(raws["train"], spec, ledger.labels["train"], label)
+        facts = ledger.facts()
+    if facts["conflicting"]:
+        first = facts["conflicts"][0]["rows"]
+        places = " and ".join(
+            f"{r['split']} {r['line']}: {shown(r['label'])}" for r in first
+        )
+        logger.warning(
+            "%s texts have several labels, for example %s",
+            f"{facts['conflicting']:,}",
+            places,
+        )
+    return {"text_column": text, "label_column": label, "splits": notes, "texts": facts}
+
+
+def _has_no_labels(raw: RawTable, split: str, text: str, label: str) -> bool:
+    """Tell whether a split comes without labels, as test files often do.
+
+    Raises
+    ------
+    DataError
+        If another column that train has is missing.
+    """
+    missing = {text, label}.difference(raw.names)
+    if missing == {label} and split == "test":
+        return True
+    if missing:
+        raise DataError(
+            f"{raw.path} has no column {', '.join(map(repr, sorted(missing)))} "
+            f"(columns: {described(raw)}), but the train file has. Make the headers equal."
+        )
+    return False
+
+
+def _count(raw: RawTable, text: str) -> Json:
+    """Read a split without labels to its end."""
+    n = sum(len(batch.lines) for batch in raw.read([raw.names.index(text)]))
+    raw.close()
+    return {**raw.notes, "rows_read": n, "unlabelled": True}
+
+
+def _check_classes(labels: dict[str, "Counter[Label]"]) -> None:
+    train = labels["train"]
+    n = train.total()
+    if not n:
+        raise DataError(
+            "No training rows are left after dropping empty texts. Check the file."
+        )
+    if len(train) < 2:
+        raise DataError(
+            f"All {n:,} training rows have the label {shown(next(iter(train)))}; "
+            "a classifier needs at least two classes. Check --label-column, or raise --limit."
+        )
+    if n >= MANY_ROWS and len(train) > n / 2:
+        examples = ", ".join(shown(label) for label in list(train)[:3])
+        raise DataError(
+            f"{len(train):,} different labels in {n:,} training rows, such as {examples}: an id or a measure rather "
+            "than a class? Pass --label-column."
+        )
+    for split in ("dev", "test"):
+        _check_unknown(split, labels[split], train)
+
+
+def _check_unknown(
+    split: str, found: "Counter[Label]", train: "Counter[Label]"
+) -> None:
+    """Refuse labels that train lacks, or warn where they are rare."""
+    unknown = {label: count for label, count in found.items() if label not in train}
+    if not unknown:
+        return
+    counts = ", ".join(
+        f"{shown(label)} ({count:,})"
+        for label, count in sorted(unknown.items(), key=str)[:10]
+    )
+    if sum(unknown.values()) >= RARE_SHARE * found.total():
+        raise DataError(
+            f"Labels of the {split} rows that no training row has: {counts}. "
+            "Add training rows with them, or remove them."
+        )
+    logger.warning(
+        "Labels of the %s rows that no training row has: %s; these rows count as wrong.",
+        split,
+        counts,
+    )
+
+
+def _check_first_line(
+    raw: RawTable, spec: DatasetSpec, train: "Counter[Label]", label: str
+) -> None:
+    """Refuse a label that only the first line has, where nobody said whether that is a header."""
+    if spec.header != "auto" or not raw.is_text or raw.has_header:
+        return
+    first = raw.head[0][raw.names.index(label)].strip()
+    if train.total() >= MANY_ROWS and train[first] == 1:
+        raise DataError(
+            f"The label {shown(first)} stands only in the first line of {raw.path}: a header? "
+            "Pass --header yes, or --header no if it is a row."
+        )

@@ -1,0 +1,237 @@
+"""Tables whose cells have types: JSON lines, Parquet, and batches of columns as the hub's library gives them."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from pipeline.datasets.files import BLOCK_BYTES
+from pipeline.datasets.raw import HEAD_ROWS, Batch, Cells, Doubt, Lines
+from pipeline.datasets.text import MAX_DOUBTS, check_names
+from pipeline.errors import DataError, shown
+from pipeline.storage import sha256_file
+
+Columns = Mapping[str, Cells]
+BATCH_ROWS = 2048
+MISSING = object()  # a JSON object without the key
+
+
+class TypedTable:
+    """A `RawTable` of typed cells.
+
+    Parameters
+    ----------
+    names : sequence of str
+        All columns.
+    columns : callable (list of names) -> iterator of mappings
+        Begins to read the named columns; each mapping holds some consecutive rows, a list a name.
+    head : sequence of rows
+        The first rows, all columns.
+    path : str
+        For error messages.
+    close : callable () -> None, optional
+        Makes sure at the end that the source did not change.
+    """
+
+    is_text = False
+    has_header = True
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        columns: Callable[[list[str]], Iterator[Columns]],
+        head: list[Sequence[Any]],  # Any: typed cells
+        path: str,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        check_names(names, path)
+        if not head:
+            raise DataError(
+                f"No rows in {path}. Pass one with a text and a label a row."
+            )
+        self.names, self.head, self.path = list(names), head, path
+        self.notes: dict[str, object] = {"header": True}
+        self.doubts: list[Doubt] = []
+        self.close = close
+        self._columns = columns
+
+    def read(self, wanted: Sequence[int]) -> Iterator[Batch]:
+        """Yield the rows' cells in the columns at positions `wanted`."""
+        names = [self.names[i] for i in wanted]
+        begin = 1
+        for columns in self._columns(names):
+            cells = [list(columns[name]) for name in names]
+            yield Batch(list(range(begin, begin + len(cells[0]))), cells)
+            begin += len(cells[0])
+
+
+class JsonTable:
+    r"""A `RawTable` of one JSON object a line; the columns are the keys of the first rows.
+
+    A lone surrogate (``\ud800``) is kept.
+
+    Parameters
+    ----------
+    blocks : iterator of str
+        Whole lines each, see `pipeline.datasets.files.text_blocks`.
+    path : str
+        For error messages.
+
+    Raises
+    ------
+    DataError
+        If a line is not a JSON object, or there is none; names file and line.
+    """
+
+    is_text = False
+    has_header = True
+
+    def __init__(self, blocks: Iterator[str], path: str) -> None:
+        self.path = path
+        self.close: Callable[[], None] = lambda: None
+        self.notes: dict[str, object] = {"header": True, "blank_lines": 0}
+        self.doubts: list[Doubt] = []
+        rows = self._objects(blocks)
+        head = list(islice(rows, HEAD_ROWS))
+        if not head:
+            raise DataError(
+                f"No rows in {path}: the file is empty. Write one JSON object a line."
+            )
+        self.names = list(dict.fromkeys(key for _, row in head for key in row))
+        self.head: list[Sequence[Any]] = [  # Any: typed cells
+            [row.get(name) for name in self.names] for _, row in head
+        ]
+        self._rows = chain(head, rows)
+
+    def _objects(self, blocks: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+        line, n_blank = 0, 0
+        for block in blocks:
+            lines = block.split("\n")
+            if not lines[-1]:  # what follows the last line break
+                lines.pop()
+            for text in lines:
+                line += 1
+                if text.strip():
+                    yield line, _object(text, f"{self.path}:{line}")
+                else:
+                    n_blank += 1
+            self.notes.update(blank_lines=n_blank, lines=line)
+
+    def read(self, wanted: Sequence[int]) -> Iterator[Batch]:
+        """Yield the rows' cells in the columns at positions `wanted`.
+
+        Raises
+        ------
+        DataError
+            At the end, if rows lack one of them; names the lines.
+        """
+        names = [self.names[i] for i in wanted]
+        lacking = Lines()
+        while rows := list(islice(self._rows, BATCH_ROWS)):
+            whole = []
+            for line, row in rows:
+                if all(name in row for name in names):
+                    whole.append((line, row))
+                else:
+                    lacking.add(line)
+                    if lacking.count <= MAX_DOUBTS:
+                        self.doubts.append(Doubt(line, "", "short"))
+            lines = [line for line, _ in whole]
+            yield Batch(lines, [[row[name] for _, row in whole] for name in names])
+        if lacking.count:
+            fields = " or ".join(map(repr, names))
+            raise DataError(
+                f"{lacking.count:,} rows of {self.path} have no field {fields}: lines {lacking}. Add it, or null."
+            )
+
+
+def _object(text: str, place: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{place} is not JSON: {error}. Write one object a line; an array, for example, with jq -c '.[]'."
+        ) from error
+    if not isinstance(value, dict):
+        raise DataError(
+            f"{place} is {shown(value)}, expected a JSON object such as "
+            '{"text": "…", "label": "…"}. Write one object a line.'
+        )
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands more than once in one object")
+    return found
+
+
+def open_parquet(path: Path, sha256: str) -> TypedTable:
+    """Return the table in a Parquet file, after comparing its digest.
+
+    Raises
+    ------
+    DataError
+        If the file changed, is damaged, or has no rows.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        signature, found = _signature(path), sha256_file(path)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read any more: {error.strerror}. Run the same command again."
+        ) from error
+    if found != sha256:
+        raise DataError(
+            f"{path} changed while the run was starting. Run the same command again."
+        )
+
+    def broken(error: Exception) -> DataError:
+        return DataError(
+            f"{path} cannot be read as Parquet: {error}. Write it again, or fetch it again."
+        )
+
+    try:
+        parquet = pq.ParquetFile(path, buffer_size=BLOCK_BYTES, pre_buffer=False)
+        names = list(parquet.schema_arrow.names)
+    except Exception as error:  # pyarrow's own family of errors
+        raise broken(error) from error
+
+    def columns(wanted: list[str]) -> Iterator[Columns]:
+        try:
+            for batch in parquet.iter_batches(BATCH_ROWS, columns=wanted):
+                table = pa.Table.from_batches([batch])
+                yield {name: table.column(name).to_pylist() for name in wanted}
+        except Exception as error:
+            raise broken(error) from error
+
+    def close() -> None:
+        if not path.exists() or _signature(path) != signature:
+            raise DataError(
+                f"{path} changed while it was read. Run the same command again."
+            )
+
+    check_names(names, str(path))
+    head = first_rows(columns(names), names)
+    return TypedTable(names, columns, head, str(path), close)
+
+
+def first_rows(
+    batches: Iterator[Columns], names: Sequence[str]
+) -> list[Sequence[Any]]:  # Any: typed cells
+    """Return up to `HEAD_ROWS` first rows of the batches, all columns."""
+    rows: list[Sequence[Any]] = []  # Any: typed cells
+    for batch in batches:
+        rows += zip(*(batch[name] for name in names), strict=True)
+        if len(rows) >= HEAD_ROWS:
+            break
+    return rows[:HEAD_ROWS]
+
+
+def _signature(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ino

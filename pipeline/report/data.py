@@ -1,0 +1,104 @@
+"""The data ledger in a few short lines: what was read, what is odd about it, and what the encoder did not see."""
+
+from typing import Any
+
+Json = dict[str, Any]  # Any: JSON values
+MAX_LABELS = 10
+
+
+def data_lines(report: Json) -> list[list[str]]:
+    """Return pairs of a name and a sentence: rows, labels, texts, length, overlap and tokens."""
+    dataset = report["dataset"]
+    texts = dataset["texts"]
+    return [
+        ["rows", _rows(dataset)],
+        ["labels", _labels(texts["train_labels"])],
+        ["texts", _texts(dataset)],
+        ["length", _length(texts)],
+        ["overlap", _overlap(texts, report["split"]["overlap"])],
+        ["tokens", _tokens(report["encoder"])],
+    ]
+
+
+def _rows(dataset: Json) -> str:
+    parts = []
+    for split, notes in dataset["splits"].items():
+        used = "no labels, not used" if notes.get("unlabelled") else None
+        if used is None and notes["rows_used"] != notes["rows_read"]:
+            used = f"{notes['rows_used']:,} used"
+        extra = notes.get("extra_fields")
+        said = [used, f"{extra:,} with extra fields" if extra else None]
+        details = "; ".join(word for word in said if word)
+        parts.append(
+            f"{split} {notes['rows_read']:,}" + (f" ({details})" if details else "")
+        )
+    read = sum(notes["rows_read"] for notes in dataset["splits"].values())
+    columns = f"text {dataset['text_column']!r}, label {dataset['label_column']!r}"
+    return f"{read:,} read: {', '.join(parts)}; columns {columns}"
+
+
+def _labels(counts: dict[str, int]) -> str:
+    total = sum(counts.values())
+    largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shares = [
+        f"{label if label.isprintable() else repr(label)} {n:,} ({_percent(n, total)})"
+        for label, n in largest[:MAX_LABELS]
+    ]
+    more = len(counts) - MAX_LABELS
+    return ", ".join(shares) + (f" and {more} more labels" if more > 0 else "")
+
+
+def _texts(dataset: Json) -> str:
+    texts = dataset["texts"]
+    empty = sum(notes.get("empty_texts", 0) for notes in dataset["splits"].values())
+    control = texts["control_characters"]
+    said = [
+        f"{empty:,} empty",
+        f"{texts['duplicates']:,} duplicates",
+        f"{texts['conflicting']:,} with several labels"
+        + _places(texts["conflicts"][:1]),
+        f"{control['rows']:,} with control characters"
+        + _places([{"rows": control["first"][:2]}] if control["rows"] else []),
+    ]
+    return ", ".join(said)
+
+
+def _places(found: list[Json]) -> str:
+    """Return `` (train 3, test 77)`` for the first rows found, if any."""
+    rows = [row for one in found for row in one["rows"]]
+    return f" ({', '.join(_place(row) for row in rows)})" if rows else ""
+
+
+def _place(row: Json) -> str:
+    return f"{row['split']} {row['line']}"
+
+
+def _length(texts: Json) -> str:
+    longest = [f"{row['characters']:,} ({_place(row)})" for row in texts["longest"][:3]]
+    return f"{texts['mean_characters']} characters a text, longest {', '.join(longest)}"
+
+
+def _overlap(texts: Json, overlap: Json) -> str:
+    parts = [
+        f"{n:,} {split} rows whose text train holds"
+        for split, n in texts["in_train"].items()
+    ]
+    scored = (
+        f"{100 * overlap['share']:.1f} % of scored rows: {overlap['identical']:,} identical to a training text, "
+        f"{overlap['contained']:,} contained in one, {overlap['containing']:,} containing one"
+    )
+    return "; ".join([scored, *parts])
+
+
+def _tokens(encoder: Json) -> str:
+    cut, rows = encoder["rows_cut"], encoder["rows"]
+    lost = _percent(encoder["tokens_cut"], encoder["tokens"])
+    return (
+        f"{encoder['mean_tokens']} a text, longest {encoder['longest_tokens']:,}; {cut:,} rows ({_percent(cut, rows)}) "
+        f"cut at --max-length {encoder['max_length']}, {lost} of tokens lost"
+    )
+
+
+def _percent(part: int, whole: int) -> str:
+    share = 100 * part / whole if whole else 0.0
+    return f"{share:.1f} %" if share >= 0.05 or not part else "under 0.1 %"
