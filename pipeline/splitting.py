@@ -277,7 +277,7 @@ def choose_split(
     scored = next((part for part in ("test", "dev") if (of == part).any()), None)
     if spec.split == "official" and scored is None:
         raise DataError(
-            "--split official needs labelled test or dev rows; there are only train rows. Pass --split random."
+            "--split official needs labelled test or dev rows; only train rows have labels. Pass --split random."
         )
     if spec.split == "random" or scored is None:
         own = train.tolist()

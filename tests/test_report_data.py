@@ -9,14 +9,15 @@ REPORT = {
         "text_column": "sentence",
         "label_column": "mood",
         "splits": {
+            # in the order of JSON with sorted keys
+            "dev": {"rows_read": 40, "rows_used": 40, "empty_texts": 0},
+            "test": {"rows_read": 50, "unlabelled": True},
             "train": {
                 "rows_read": 1_150,
                 "rows_used": 1_120,
                 "empty_texts": 30,
                 "extra_fields": 4,
             },
-            "dev": {"rows_read": 40, "rows_used": 40, "empty_texts": 0},
-            "test": {"rows_read": 50, "unlabelled": True},
         },
         "texts": {
             "rows": 1_160,

@@ -56,6 +56,7 @@ class SplitRows:
         self._empty, self._unnamed, self._hidden = Lines(), Lines(), Lines()
         self._no_text, self._too_large = Lines(), Lines()
         self._text_kind = ""
+        self._kind_lines: dict[str, int] = {}  # the first line of each type of label
         self._end = INT64  # the line after which nothing counts
         self.is_unlabelled = False
 
@@ -139,6 +140,7 @@ class SplitRows:
             return None
         kind = type(label).__name__
         self._kinds.add(kind)
+        self._kind_lines.setdefault(kind, line)
         if isinstance(label, int) and not -INT64 <= label < INT64:
             self._too_large.add(line)
             return None
@@ -203,9 +205,10 @@ class SplitRows:
                 "Write such labels as texts."
             )
         if len(self._kinds) > 1 or not self._kinds <= {"int", "str"}:
+            lines = ", ".join(f"{n} ({kind})" for kind, n in self._kind_lines.items())
             raise DataError(
-                f"Labels are of type {', '.join(sorted(self._kinds))} in {path}, expected texts or whole numbers. "
-                "Convert the label column."
+                f"Labels are of type {', '.join(sorted(self._kinds))} in {path}, expected texts or whole numbers: "
+                f"lines {lines}. Convert the label column."
             )
 
     def _settle_doubts(self, counts: "Counter[Label]") -> None:
@@ -232,7 +235,8 @@ class SplitRows:
             raise DataError(
                 f"{len(moved):,} rows of {path} have extra fields and a label that no other row has, "
                 f"such as {shown(moved[0].label)}: lines {_lines_of(moved)}. "
-                "A separator inside the text moved it: quote the text."
+                "A separator inside the text moved it: quote the text "
+                "in a .csv, or take the separator out."
             )
         if wide:
             logger.warning(

@@ -7,6 +7,7 @@ import codecs
 import gzip
 import hashlib
 import io
+import os
 import stat
 import zlib
 from collections.abc import Iterator
@@ -118,6 +119,7 @@ class DigestedFile(io.RawIOBase):
         self._hash = hashlib.sha256()
         try:
             self._file = path.open("rb", buffering=0)
+            self._state = self._now()
         except OSError as error:
             raise DataError(
                 f"{path} cannot be read any more: {error.strerror}. Run the same command again."
@@ -128,10 +130,18 @@ class DigestedFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: "bytearray | memoryview") -> int:  # type: ignore[override]  # what io passes
-        """Read into `buffer`, hashing what passes."""
+        """Read into `buffer`, hashing what passes; raises `DataError` if the file changed since it was opened."""
         n = cast("int", self._file.readinto(buffer))
+        if self._now() != self._state:
+            raise DataError(
+                f"{self._path} changed while it was read. Run the same command again."
+            )
         self._hash.update(memoryview(buffer)[:n])
         return n
+
+    def _now(self) -> tuple[int, int]:
+        found = os.fstat(self._file.fileno())
+        return found.st_size, found.st_mtime_ns
 
     def check(self) -> None:
         """Read what is left and compare the digest.
@@ -184,12 +194,15 @@ def text_blocks(
     """
     decoder = _Decoder(path)
     rest: list[bytes] = []  # of the line that is not complete yet
+    end = b""  # of the last block: zeros may go on in the next
     for data in _read_blocks(stream, path, max_bytes):
-        if ZEROED in data:
-            offset = decoder.offset + sum(map(len, rest)) + data.index(ZEROED)
+        if ZEROED in data or ZEROED in end + data[: len(ZEROED)]:
+            offset = decoder.offset + sum(map(len, rest)) - len(end)
+            offset += (end + data).index(ZEROED)
             raise DataError(
                 f"{path} is damaged: a block of NUL bytes at offset {offset:,}. Fetch or write it again."
             )
+        end = data[-len(ZEROED) :]
         cut = data.rfind(b"\n") + 1
         rest.append(data[:cut] if cut else data)
         if cut:

@@ -14,7 +14,12 @@ from pipeline.storage import sha256_file
 
 Columns = Mapping[str, Cells]
 BATCH_ROWS = 2048
+BATCH_CHARS = 4 * 2**20  # where rows are long, a batch has fewer of them
+FIRST_ROWS = 64  # of Parquet read at once until it is known how long they are
 MISSING = object()  # a JSON object without the key
+
+
+JsonRow = tuple[int, dict[str, Any], int]  # line, object, characters; Any: JSON values
 
 
 class TypedTable:
@@ -93,18 +98,18 @@ class JsonTable:
         self.notes: dict[str, object] = {"header": True, "blank_lines": 0}
         self.doubts: list[Doubt] = []
         rows = self._objects(blocks)
-        head = list(islice(rows, HEAD_ROWS))
+        head = _some(rows, HEAD_ROWS)
         if not head:
             raise DataError(
                 f"No rows in {path}: the file is empty. Write one JSON object a line."
             )
-        self.names = list(dict.fromkeys(key for _, row in head for key in row))
+        self.names = list(dict.fromkeys(key for _, row, _ in head for key in row))
         self.head: list[Sequence[Any]] = [  # Any: typed cells
-            [row.get(name) for name in self.names] for _, row in head
+            [row.get(name) for name in self.names] for _, row, _ in head
         ]
         self._rows = chain(head, rows)
 
-    def _objects(self, blocks: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _objects(self, blocks: Iterator[str]) -> Iterator[JsonRow]:
         line, n_blank = 0, 0
         for block in blocks:
             lines = block.split("\n")
@@ -113,7 +118,7 @@ class JsonTable:
             for text in lines:
                 line += 1
                 if text.strip():
-                    yield line, _object(text, f"{self.path}:{line}")
+                    yield line, _object(text, f"{self.path}:{line}"), len(text)
                 else:
                     n_blank += 1
             self.notes.update(blank_lines=n_blank, lines=line)
@@ -128,9 +133,9 @@ class JsonTable:
         """
         names = [self.names[i] for i in wanted]
         lacking = Lines()
-        while rows := list(islice(self._rows, BATCH_ROWS)):
+        while rows := _some(self._rows, BATCH_ROWS):
             whole = []
-            for line, row in rows:
+            for line, row, _ in rows:
                 if all(name in row for name in names):
                     whole.append((line, row))
                 else:
@@ -144,6 +149,18 @@ class JsonTable:
             raise DataError(
                 f"{lacking.count:,} rows of {self.path} have no field {fields}: lines {lacking}. Add it, or null."
             )
+
+
+def _some(rows: Iterator[JsonRow], limit: int) -> list[JsonRow]:
+    """Take the next rows: up to `limit`, fewer where they are long."""
+    taken: list[JsonRow] = []
+    size = 0
+    for row in islice(rows, limit):
+        taken.append(row)
+        size += row[2]
+        if size > BATCH_CHARS:
+            break
+    return taken
 
 
 def _object(text: str, place: str) -> dict[str, Any]:
@@ -190,7 +207,16 @@ def open_parquet(path: Path, sha256: str) -> TypedTable:
             f"{path} changed while the run was starting. Run the same command again."
         )
 
+    changed = DataError(
+        f"{path} changed while it was read. Run the same command again."
+    )
+
+    def has_changed() -> bool:
+        return not path.exists() or _signature(path) != signature
+
     def broken(error: Exception) -> DataError:
+        if has_changed():
+            return changed
         return DataError(
             f"{path} cannot be read as Parquet: {error}. Write it again, or fetch it again."
         )
@@ -201,33 +227,54 @@ def open_parquet(path: Path, sha256: str) -> TypedTable:
     except Exception as error:  # pyarrow's own family of errors
         raise broken(error) from error
 
-    def columns(wanted: list[str]) -> Iterator[Columns]:
+    def columns(wanted: list[str], n_rows: int) -> Iterator[Columns]:
         try:
-            for batch in parquet.iter_batches(BATCH_ROWS, columns=wanted):
+            for batch in parquet.iter_batches(n_rows, columns=wanted):
                 table = pa.Table.from_batches([batch])
                 yield {name: table.column(name).to_pylist() for name in wanted}
         except Exception as error:
             raise broken(error) from error
 
     def close() -> None:
-        if not path.exists() or _signature(path) != signature:
-            raise DataError(
-                f"{path} changed while it was read. Run the same command again."
-            )
+        if has_changed():
+            raise changed
 
     check_names(names, str(path))
-    head = first_rows(columns(names), names)
-    return TypedTable(names, columns, head, str(path), close)
+    metadata = parquet.metadata
+    size = sum(
+        metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)
+    )
+    n_rows = _rows_at_once(size / max(1, metadata.num_rows))
+    head = first_rows(columns(names, min(n_rows, FIRST_ROWS)), names)
+    n_rows = min(n_rows, _rows_at_once(_longest(head)))  # long texts may be stored once
+    return TypedTable(
+        names, lambda wanted: columns(wanted, n_rows), head, str(path), close
+    )
+
+
+def _rows_at_once(size: float) -> int:
+    """Return how many rows of `size` characters are to be held at once."""
+    return max(1, min(BATCH_ROWS, int(BATCH_CHARS / max(1.0, size))))
+
+
+def _longest(rows: Sequence[Sequence[Any]]) -> int:  # Any: typed cells
+    return max(
+        (sum(len(cell) for cell in row if isinstance(cell, str)) for row in rows),
+        default=0,
+    )
 
 
 def first_rows(
     batches: Iterator[Columns], names: Sequence[str]
 ) -> list[Sequence[Any]]:  # Any: typed cells
-    """Return up to `HEAD_ROWS` first rows of the batches, all columns."""
+    """Return up to `HEAD_ROWS` first rows of the batches, all columns; fewer where they are long."""
     rows: list[Sequence[Any]] = []  # Any: typed cells
+    size = 0
     for batch in batches:
-        rows += zip(*(batch[name] for name in names), strict=True)
-        if len(rows) >= HEAD_ROWS:
+        more = list(zip(*(batch[name] for name in names), strict=True))
+        rows += more
+        size += sum(len(cell) for row in more for cell in row if isinstance(cell, str))
+        if len(rows) >= HEAD_ROWS or size > BATCH_CHARS:
             break
     return rows[:HEAD_ROWS]
 

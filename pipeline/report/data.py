@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pipeline.datasets.ledger import SPLITS
+
 Json = dict[str, Any]  # Any: JSON values
 MAX_LABELS = 10
 
@@ -22,7 +24,8 @@ def data_lines(report: Json) -> list[list[str]]:
 
 def _rows(dataset: Json) -> str:
     parts = []
-    for split, notes in dataset["splits"].items():
+    for split in (name for name in SPLITS if name in dataset["splits"]):
+        notes = dataset["splits"][split]
         used = "no labels, not used" if notes.get("unlabelled") else None
         if used is None and notes["rows_used"] != notes["rows_read"]:
             used = f"{notes['rows_used']:,} used"
@@ -80,8 +83,9 @@ def _length(texts: Json) -> str:
 
 def _overlap(texts: Json, overlap: Json) -> str:
     parts = [
-        f"{n:,} {split} rows whose text train holds"
-        for split, n in texts["in_train"].items()
+        f"{texts['in_train'][split]:,} {split} rows whose text train holds"
+        for split in SPLITS
+        if split in texts["in_train"]
     ]
     scored = (
         f"{100 * overlap['share']:.1f} % of scored rows: {overlap['identical']:,} identical to a training text, "
