@@ -56,6 +56,15 @@ def cached_snapshot(kind: Kind, repo_id: str, commit: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def cached_repositories(kind: Kind) -> list[str]:
+    """Return the ids of the repositories in the cache, sorted; whatever of them is there."""
+    prefix = f"{kind}s--"
+    return sorted(
+        path.name.removeprefix(prefix).replace("--", "/")
+        for path in cache_dir().glob(prefix + "*")
+    )
+
+
 def resolve_commit(kind: Kind, repo_id: str, revision: str) -> str:
     """Return the 40-hex commit that `revision` names.
 
