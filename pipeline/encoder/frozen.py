@@ -190,7 +190,7 @@ class Encoder:
             Exception
         ) as error:  # models fail in as many ways as there are architectures
             raise EncoderError(
-                f"{self.spec.encoder} cannot encode a text by its tokens alone: {shown(str(error))}. "
+                f"{self.spec.encoder} cannot encode a text by its tokens alone: {shown(str(error), 200)}. "
                 "Choose another encoder."
             ) from error
 
