@@ -115,7 +115,7 @@ def extract_missing(
     n_chars = np.array([len(text) + 1 for text in wanted_texts])
     tokens = chars = 0
     for batch in encoder.encode_batches(wanted_texts):
-        _check_finite(batch, part.dtype, lambda row: name_row(int(todo[row])))
+        _check_finite(batch, todo[batch.rows], part.dtype, name_row)
         part.add(keys[todo[batch.rows]], batch)
         tokens += int(batch.n_tokens.sum())
         chars += int(n_chars[batch.rows].sum())
@@ -130,21 +130,23 @@ def extract_missing(
 
 
 def _check_finite(
-    batch: EncodedRows, dtype: np.dtype[np.floating], name_row: Callable[[int], str]
+    batch: EncodedRows,
+    rows: NDArray[np.int64],
+    dtype: np.dtype[np.floating],
+    name_row: Callable[[int], str],
 ) -> None:
-    """Make sure that a batch can be stored.
+    """Make sure that a batch can be stored; `rows` are its texts' positions in the data set.
 
     Raises
     ------
     EncoderError
-        Names the rows of the data set, or the type that is too small.
+        Names the rows, or the type that is too small.
     """
-    broken = ~np.isfinite(batch.features).all(axis=1)
-    if broken.any():
-        rows = batch.rows[broken].tolist()
-        more = f" and {len(rows) - N_NAMED} more" if len(rows) > N_NAMED else ""
-        named = ", ".join(map(name_row, rows[:N_NAMED])) + more
-        raise not_finite(len(rows), len(batch.rows), named)
+    broken = np.sort(rows[~np.isfinite(batch.features).all(axis=1)]).tolist()
+    if broken:
+        more = f" and {len(broken) - N_NAMED} more" if len(broken) > N_NAMED else ""
+        named = ", ".join(map(name_row, broken[:N_NAMED])) + more
+        raise not_finite(len(broken), len(rows), named)
     with np.errstate(over="ignore"):  # looked for here
         fits = np.isfinite(batch.features.astype(dtype)).all()
     if not fits:

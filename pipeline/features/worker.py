@@ -66,8 +66,9 @@ def work(request: Request, lines: Lines) -> dict[str, object]:
             on_progress=lines.progress,
             name_row=lambda i: f"{table.splits[i]} line {table.lines[i]}",
         )
-        if loader.n_halved:
-            lines.send(warning=f"{loader.n_halved} {HALVED}")
+        n_halved = loader.n_halved
+        if n_halved:
+            lines.send(warning=f"{n_halved} {HALVED}")
         if not is_complete(folder / "encoder", request["encoder_key"]):
             _publish_encoder(loader, request, root, folder)
     final = folder / "datasets" / request["name"]
@@ -83,7 +84,7 @@ def work(request: Request, lines: Lines) -> dict[str, object]:
         draft.facts["shards"] = store.shards_of(done.keys)
         draft.facts["dim"] = int(store.features(done.keys[:1]).shape[1])
         draft.facts["elapsed_s"] = round(time.monotonic() - began, 3)
-        draft.facts["batches_halved"] = loader.n_halved
+        draft.facts["batches_halved"] = n_halved
         draft.facts["tokens"] = token_facts(store.n_tokens(done.keys), spec.max_length)
     return {
         "rows_encoded": done.rows_encoded,
@@ -92,7 +93,6 @@ def work(request: Request, lines: Lines) -> dict[str, object]:
         "rows_per_s": round(done.rows_encoded / done.elapsed_s, 1)
         if done.elapsed_s
         else None,
-        "batches_halved": loader.n_halved,
         "device": loader.device,
     }
 
