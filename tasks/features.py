@@ -138,12 +138,12 @@ class ExtractFeatures(ComputeOptions, EncoderOptions, DatasetOptions, Stage):
         }
 
     def _moved_from(self) -> str | None:
-        """Return a warning if the store is new, but for an earlier commit of the same moving revision there is one."""
+        """Return a warning if the revision moves, and so far only other commits of the repository were encoded."""
         repo, commit = (self.source.identity.get(name) for name in ("hub", "commit"))
         is_fixed = COMMIT.fullmatch(self.asked.revision) or (
             self.asked.revision == "auto" and repo in pins.COMMITS
         )
-        if repo is None or is_fixed or self.store.exists():
+        if repo is None or is_fixed:
             return None
         known = _commits(self.root / self.folder, repo)
         if not known or commit in known:

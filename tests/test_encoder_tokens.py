@@ -39,6 +39,8 @@ LONG = {
     "words, then one": "the film " * 40 + "x" * 2000,
     "lines": "the plot\n\n  is   dull\n" * 90,
     "white": " " * 2000,
+    "late": " " * 700 + "the film is good " * 60,
+    "later": "x" * 700 + " the film is good" * 60,
 }
 
 
@@ -57,7 +59,7 @@ def test_the_ids_of_a_long_text_are_those_of_the_whole(
     assert abs(n_tokens[0] - whole[0][1]) <= 2 * n_pieces
 
 
-@pytest.mark.parametrize("name", ["words", "chinese", "lines"])
+@pytest.mark.parametrize("name", ["words", "chinese", "lines", "one word"])
 def test_word_pieces_are_counted_exactly(tokenizers, small_pieces, name):
     cutter = TokenCutter(tokenizers["bert"], 16, 0)
 

@@ -247,7 +247,10 @@ def _hub(name: str, revision: str) -> EncoderSource:
 
 
 def _look(repo: str, commit: str) -> Path | None:
-    """Return a folder with at least a commit's small files, fetched if need be; None for a pinned commit."""
+    """Return a folder with at least a commit's small files, fetched if need be; None for a pinned commit.
+
+    What is cached is believed: a snapshot that another program fetched without ``modules.json`` is a plain encoder.
+    """
     if commit in pins.SHA256:
         return None
     for here in _snapshots(repo, commit):

@@ -17,8 +17,7 @@ MODULES = "modules.json"
 SMALL_FILES = (
     "config.json",
     MODULES,
-    "*Pooling/config.json",
-    "*Transformer/config.json",
+    "*/config.json",
     "*sentence_*_config.json",
 )
 WORDS = {  # theirs to ours; what is not here, we lack
