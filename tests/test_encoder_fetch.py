@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from tests.checkpoints import make_sentence_transformer, save_kind, save_tiny
-from tests.hub_server import COMMIT, serve_hub
+from tests.model_hub import COMMIT, serve_hub
 
 TOKEN = "hf_secret"
 LOAD = """

@@ -26,7 +26,7 @@ from pipeline.storage import read_manifest, sha256_file
 from pipeline.testing import WordLengthEncoder
 from tests.checkpoints import N_POSITIONS, save_kind
 from tests.conftest import review_rows, write_tsv
-from tests.hub_server import serve_hub
+from tests.model_hub import serve_hub
 from tests.test_encoder_hub import COMMIT, lay_out
 
 TEXTS = [text for text, _ in review_rows()]
