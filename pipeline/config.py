@@ -119,8 +119,9 @@ class EncoderSpec(_Spec):
         Hub id, local folder, or ``minilm``.
     revision : str
         Hub commit, tag or branch; ``auto`` is the pinned commit of a default encoder, else ``main``.
-    pooling : {"cls", "mean", "max", "pooler"}
-        First token, masked mean, masked maximum, or the model's own trained pooler.
+    pooling : {"auto", "cls", "mean", "max", "pooler"}
+        First token, masked mean, masked maximum, or the model's own trained pooler. ``auto`` is the pooling that a
+        sentence-transformers folder was trained with, else ``cls``; keys hold what it means, not the word.
     layer : int
         Index into ``hidden_states``: 0 the embeddings, -1 the last layer.
     max_length : int
@@ -132,14 +133,14 @@ class EncoderSpec(_Spec):
     """
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "pooling": ("cls", "mean", "max", "pooler"),
+        "pooling": ("auto", "cls", "mean", "max", "pooler"),
         "precision": ("float32", "bfloat16", "int8"),
         "feature_dtype": ("float32", "float16"),
     }
 
     encoder: str = "distilbert-base-uncased"
     revision: str = "auto"
-    pooling: str = "cls"
+    pooling: str = "auto"
     layer: int = -1
     max_length: int = 128
     precision: str = "float32"

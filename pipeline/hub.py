@@ -56,6 +56,15 @@ def cached_snapshot(kind: Kind, repo_id: str, commit: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def cached_repositories(kind: Kind) -> list[str]:
+    """Return the ids of the repositories in the cache, sorted; whatever of them is there."""
+    prefix = f"{kind}s--"
+    return sorted(
+        path.name.removeprefix(prefix).replace("--", "/")
+        for path in cache_dir().glob(prefix + "*")
+    )
+
+
 def resolve_commit(kind: Kind, repo_id: str, revision: str) -> str:
     """Return the 40-hex commit that `revision` names.
 
@@ -168,7 +177,26 @@ def unreachable(kind: Kind, repo_id: str, revision: str, reason: object) -> HubE
     """Return the error for something that cannot be fetched: what, the other routes, a command that works."""
     name = "encoder" if kind == "model" else "data set"
     also = ", and no folder of that name is here" if kind == "model" else ""
-    why = (str(reason).strip().splitlines() or ["no answer"])[0]
+    why = _refusal(reason) or (str(reason).strip().splitlines() or ["no answer"])[0]
     return HubError(
         f"Could not fetch {name} {repo_id} ({revision[:12]}) from the hub{also}: {why}\n{ROUTES}"
     )
+
+
+def _refusal(reason: object) -> str | None:
+    """Return what an answer of the hub means and what to do about it; None if it is no such answer."""
+    if not isinstance(reason, Exception):
+        return None
+    from huggingface_hub import errors
+
+    with_token = "set HF_TOKEN to a token that may read it"
+    if isinstance(reason, errors.GatedRepoError):
+        return f"it is gated. Ask for access on its page and {with_token}"
+    if isinstance(reason, errors.RevisionNotFoundError):
+        return "there is no such revision. Pass another --revision, or none"
+    if isinstance(reason, errors.RepositoryNotFoundError):
+        return f"there is no such repository, or it is private. Check the spelling, or {with_token}"
+    status = getattr(getattr(reason, "response", None), "status_code", None)
+    if status in {401, 403}:
+        return f"the hub refused ({status}): {with_token}"
+    return None

@@ -68,6 +68,7 @@ class EvaluateModel(
         )
         report = build_report(inputs)
         report["run"] = {
+            "pooling_source": features.source.pooling_source(features.asked),
             "previous": self._previous(),
             "seconds": {
                 name: read_manifest(stage.directory)["facts"].get("elapsed_s")

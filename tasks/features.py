@@ -1,20 +1,26 @@
 """Frozen-encoder features of every row, each text encoded once."""
 
+import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pipeline.config import ComputeSpec, EncoderSpec, fingerprint
+from pipeline.encoder import pins
 from pipeline.encoder.identity import EncoderSource, find_encoder
 from pipeline.errors import CacheError
 from pipeline.features import spawn
+from pipeline.hub import COMMIT
 from pipeline.storage import DigestCache, is_complete, read_manifest
 from tasks.base import DirectoryTarget, Stage, keyed_directory
 from tasks.dataset import PrepareDataset
 from tasks.options import ComputeOptions, DatasetOptions, EncoderOptions, spec_of
 from tasks.progress import show_progress
+
+logger = logging.getLogger(__name__)
 
 
 class FeaturesTarget(DirectoryTarget):
@@ -47,14 +53,19 @@ class ExtractFeatures(ComputeOptions, EncoderOptions, DatasetOptions, Stage):
         return {"dataset": self.stage(PrepareDataset)}
 
     @cached_property
-    def spec(self) -> EncoderSpec:
+    def asked(self) -> EncoderSpec:
         """Return the options, checked."""
         return spec_of(self, EncoderSpec)
 
     @cached_property
     def source(self) -> EncoderSource:
         """Return the encoder that the options name; raises if there is none."""
-        return find_encoder(self.spec, DigestCache(self.root).sha256)
+        return find_encoder(self.asked, DigestCache(self.root).sha256)
+
+    @cached_property
+    def spec(self) -> EncoderSpec:
+        """Return the options with what ``--pooling auto`` means."""
+        return self.source.resolve(self.asked)
 
     @property
     def slug(self) -> str:
@@ -97,6 +108,10 @@ class ExtractFeatures(ComputeOptions, EncoderOptions, DatasetOptions, Stage):
 
     def produce(self, began: float) -> tuple[str, dict[str, object]]:
         """Let a process of its own encode; this one never imports torch."""
+        if note := self.source.pooling_note(self.asked):
+            logger.info("%s", note)
+        if moved := self._moved_from():
+            logger.warning("%s", moved)
         request: dict[str, object] = {
             "root": str(self.root.absolute()),
             "folder": str(self.store.absolute()),
@@ -121,3 +136,31 @@ class ExtractFeatures(ComputeOptions, EncoderOptions, DatasetOptions, Stage):
             "rows_encoded": done["rows_encoded"],
             "rows_reused": done["rows_reused"],
         }
+
+    def _moved_from(self) -> str | None:
+        """Return a warning if the revision moves, and so far only other commits of the repository were encoded."""
+        repo, commit = (self.source.identity.get(name) for name in ("hub", "commit"))
+        is_fixed = COMMIT.fullmatch(self.asked.revision) or (
+            self.asked.revision == "auto" and repo in pins.COMMITS
+        )
+        if repo is None or is_fixed:
+            return None
+        known = _commits(self.root / self.folder, repo)
+        if not known or commit in known:
+            return None
+        revision = "main" if self.asked.revision == "auto" else self.asked.revision
+        return (
+            f"{repo} moved: {revision} is commit {commit} now, the features here are of {' and '.join(known)}. "
+            f"Every row is encoded again; to stay with what was used, pass --revision {known[0]}."
+        )
+
+
+def _commits(folder: Path, repo: str) -> list[str]:
+    """Return the commits of a hub repository that row stores below `folder` were made with, sorted."""
+    found = set()
+    for encoder in folder.glob("*/encoder"):
+        with suppress(CacheError, KeyError, TypeError):
+            identity = read_manifest(encoder)["key_fields"]["encoder"]
+            if identity["hub"] == repo:
+                found.add(str(identity["commit"]))
+    return sorted(found)

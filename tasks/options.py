@@ -114,7 +114,7 @@ class EncoderOptions:
         default=EncoderSpec.revision, description="hub commit, tag or branch; auto"
     )
     pooling = luigi.Parameter(
-        default=EncoderSpec.pooling, description="cls, mean, max, pooler"
+        default=EncoderSpec.pooling, description="auto, cls, mean, max, pooler"
     )
     layer = WholeNumber(
         default=EncoderSpec.layer, description="index into hidden_states; -1: last"

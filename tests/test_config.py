@@ -17,7 +17,7 @@ SPECS = (DatasetSpec, EncoderSpec, SplitSpec, HeadSpec, ComputeSpec)
 CHOICES = [
     (DatasetSpec, "header", "--header", "auto, yes, no"),
     (DatasetSpec, "empty_text", "--empty-text", "error, drop, keep"),
-    (EncoderSpec, "pooling", "--pooling", "cls, mean, max, pooler"),
+    (EncoderSpec, "pooling", "--pooling", "auto, cls, mean, max, pooler"),
     (EncoderSpec, "precision", "--precision", "float32, bfloat16, int8"),
     (EncoderSpec, "feature_dtype", "--feature-dtype", "float32, float16"),
     (SplitSpec, "split", "--split", "auto, official, random"),
@@ -117,7 +117,7 @@ def test_encoder_defaults_are_the_contract():
     assert dataclasses.asdict(EncoderSpec()) == {
         "encoder": "distilbert-base-uncased",
         "revision": "auto",
-        "pooling": "cls",
+        "pooling": "auto",
         "layer": -1,
         "max_length": 128,
         "precision": "float32",

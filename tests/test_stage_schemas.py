@@ -44,6 +44,7 @@ SOURCES = {
         "pipeline/encoder/frozen.py",
         "pipeline/encoder/checkpoint.py",
         "pipeline/encoder/pooling.py",
+        "pipeline/encoder/tokens.py",
     ],
     "FitLogReg": [
         "tasks/logreg.py",

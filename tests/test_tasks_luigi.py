@@ -110,7 +110,7 @@ def test_a_failing_stage_gives_a_status_and_one_message(
         ),
         (
             ["--pooling", "first"],
-            "--pooling is 'first', expected one of: cls, mean, max, pooler.",
+            "--pooling is 'first', expected one of: auto, cls, mean, max, pooler.",
         ),
         (
             ["--batch-tokens", "0"],

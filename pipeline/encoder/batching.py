@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import EncoderError
+
 
 @dataclass(frozen=True)
 class EncodedRows:
@@ -23,6 +25,14 @@ class EncodedRows:
     rows: NDArray[np.int64]
     features: NDArray[np.float32]
     n_tokens: NDArray[np.int32]
+
+
+def not_finite(n_broken: int, n: int, which: str) -> EncoderError:
+    """Return the error for features with NaN or infinity; `which` names their texts."""
+    return EncoderError(
+        f"{n_broken} of {n} vectors of a batch hold NaN or infinity (texts: {which}). "
+        "Try --precision float32, or another encoder."
+    )
 
 
 def batches_by_length(

@@ -3,7 +3,7 @@
 safetensors only, never code of the checkpoint's own.
 """
 
-import json
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,14 @@ from typing import Any
 import torch
 from safetensors.torch import load, load_file
 from tokenizers import Tokenizer
+from tokenizers.normalizers import Lowercase
+from tokenizers.normalizers import Sequence as Normalizers
 from transformers import AutoTokenizer
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import logging as transformers_logging
 
-from pipeline.encoder.identity import CONFIG, check_folder, weight_names
+from pipeline.encoder.folder import check_folder, read_config, weight_names
 from pipeline.errors import EncoderError
 
 transformers_logging.set_verbosity_error()  # unused weights of other heads are no news here
@@ -59,6 +61,15 @@ class Checkpoint:
         token = self.special.get("pad_token")
         found = self.tokenizer.token_to_id(token) if token else None
         return 0 if found is None else int(found)
+
+    @property
+    def filler_id(self) -> int:
+        """Return the id for a text without any token: of the token that begins or ends texts, else `pad_id`."""
+        for role in ("cls_token", "bos_token", "eos_token"):
+            found = self.tokenizer.token_to_id(self.special.get(role, ""))
+            if found is not None:
+                return int(found)
+        return self.pad_id
 
     def build(self) -> Any:  # Any: transformers' models are untyped
         """Return the model in eval mode, float32, on the CPU.
@@ -109,6 +120,10 @@ class Checkpoint:
             raise EncoderError(
                 f"Architecture {kind!r} is not a text encoder. Choose another encoder."
             )
+        if getattr(config, "is_encoder_decoder", False):
+            raise EncoderError(
+                f"Architecture {kind!r} is an encoder-decoder, not an encoder. Choose another encoder."
+            )
         known = self.tokenizer.get_vocab_size()
         if known > getattr(config, "vocab_size", known):
             raise EncoderError(
@@ -116,6 +131,10 @@ class Checkpoint:
                 "they do not belong together. Fetch the encoder again."
             )
         architecture: Any = MODEL_MAPPING[type(config)]  # Any: a model class
+        if "input_ids" not in inspect.signature(architecture.forward).parameters:
+            raise EncoderError(
+                f"Architecture {kind!r} takes no tokens: it is for images or sound. Choose a text encoder."
+            )
         model, info = architecture.from_pretrained(
             None,
             config=config,
@@ -126,8 +145,14 @@ class Checkpoint:
         return model, info
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
+def read_checkpoint(folder: Path, *, lowercase: bool = False) -> Checkpoint:
     """Return the checkpoint in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+    lowercase : bool
+        Whether the tokenizer shall first lower-case every text, which then is part of it.
 
     Raises
     ------
@@ -135,7 +160,6 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         If a file is missing, damaged or of a kind that is refused.
     """
     check_folder(folder)
-    config = json.loads((folder / CONFIG).read_bytes())
     try:
         wrapped = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_fast=True
@@ -156,9 +180,11 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         for role, token in wrapped.special_tokens_map.items()
         if isinstance(token, str)
     }
-    return Checkpoint(
-        config, _plain(wrapped.backend_tokenizer.to_str()), special, weights
-    )
+    tokenizer = _plain(wrapped.backend_tokenizer.to_str())
+    if lowercase:
+        own = [] if tokenizer.normalizer is None else [tokenizer.normalizer]
+        tokenizer.normalizer = Normalizers([Lowercase(), *own])
+    return Checkpoint(read_config(folder), tokenizer, special, weights)
 
 
 def checkpoint_of_bytes(

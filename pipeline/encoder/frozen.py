@@ -5,24 +5,26 @@ row does not depend on its neighbours beyond float rounding.
 """
 
 import inspect
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from pipeline.config import ComputeSpec, EncoderSpec
-from pipeline.encoder import pins
-from pipeline.encoder.batching import EncodedRows, batches_by_length
+from pipeline.encoder.batching import EncodedRows, batches_by_length, not_finite
 from pipeline.encoder.checkpoint import Checkpoint, read_checkpoint
-from pipeline.encoder.identity import EncoderSource, check_options, find_encoder
+from pipeline.encoder.identity import EncoderSource, find_encoder
+from pipeline.encoder.limits import check_options
 from pipeline.encoder.pooling import POOLINGS
-from pipeline.errors import ConfigError, EncoderError, listed
+from pipeline.encoder.tokens import TokenCutter, check_first_token
+from pipeline.encoder.verify import check_digests
+from pipeline.errors import ConfigError, EncoderError, listed, shown
 from pipeline.storage import sha256_file
 
+logger = logging.getLogger(__name__)
 WINDOW = (
     16_384  # texts sorted together: bounds memory, and padding gains nothing from more
 )
@@ -43,21 +45,26 @@ class Encoder:
     tokenizer : tokenizers.Tokenizer
     model : transformers.PreTrainedModel
         In eval mode, without gradients.
+    tokenize : TokenCutter
+        Texts to ids, as they are encoded.
+    n_halved : int
+        How often a batch was halved because the GPU's memory was full.
     """
 
     def __init__(
         self, checkpoint: Checkpoint, spec: EncoderSpec, compute: ComputeSpec
     ) -> None:
         check_options(spec, checkpoint.config)
-        if spec.pooling == "cls" and "cls_token" not in checkpoint.special:
-            raise EncoderError(
-                f"--pooling cls: the tokenizer of {spec.encoder} has no [CLS] token. Pass --pooling mean."
+        if spec.pooling == "cls":
+            check_first_token(
+                checkpoint.tokenizer, checkpoint.special.get("cls_token"), spec.encoder
             )
         self.spec = spec
         self.checkpoint = checkpoint
         self.tokenizer = checkpoint.tokenizer
-        self._cutting = Tokenizer.from_str(checkpoint.tokenizer.to_str())
-        self._cutting.enable_truncation(spec.max_length)
+        self.tokenize = TokenCutter(
+            checkpoint.tokenizer, spec.max_length, checkpoint.filler_id
+        )
         self.device = choose_device(compute.device)
         self.model = checkpoint.build()
         if spec.pooling == "pooler" and getattr(self.model, "pooler", None) is None:
@@ -66,11 +73,12 @@ class Encoder:
             )
         self.model = self.model.to(self.device, DTYPES[spec.precision])
         self._takes = set(inspect.signature(self.model.forward).parameters)
-        self.dim = int(self.model.config.hidden_size)
+        self.dim = self._find_dim()
         default = CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS
         self.batch_tokens = (
             default if compute.batch_tokens == "auto" else int(compute.batch_tokens)
         )
+        self.n_halved = 0
 
     def __repr__(self) -> str:
         """Name encoder, pooling, dimensions and device."""
@@ -96,44 +104,33 @@ class Encoder:
         """
         out = np.empty((len(texts), self.dim), dtype=np.float32)
         for batch in self.encode_batches(texts):
+            broken = ~np.isfinite(batch.features).all(axis=1)
+            if broken.any():
+                rows = batch.rows[broken].tolist()
+                raise not_finite(len(rows), len(batch.rows), listed(rows))
             out[batch.rows] = batch.features
         return out
 
     def encode_batches(self, texts: Sequence[str]) -> Iterator[EncodedRows]:
-        """Yield the texts' features batch by batch, each row exactly once, in no particular order."""
+        """Yield the texts' features batch by batch, each row exactly once, in no particular order.
+
+        Features may hold NaN or infinity; `encode` and the extraction refuse them.
+        """
         if isinstance(texts, str):
             raise TypeError(
                 f"texts is a single str, expected a sequence of str. Pass [{texts[:20]!r}]."
             )
+        if self.model.training:
+            raise EncoderError(
+                "The encoder was set to training mode, where dropout makes features random. Call encoder.model.eval()."
+            )
         for begin in range(0, len(texts), WINDOW):
-            window = list(texts[begin : begin + WINDOW])
-            tokens, n_tokens = self.tokenize(window)
+            tokens, n_tokens = self.tokenize(texts[begin : begin + WINDOW])
             for rows in batches_by_length(
                 [len(ids) for ids in tokens], self.batch_tokens
             ):
                 features = self._forward([tokens[i] for i in rows])
-                broken = ~np.isfinite(features).all(axis=1)
-                if broken.any():
-                    raise EncoderError(
-                        f"{int(broken.sum())} of {len(rows)} vectors hold NaN or infinity (texts "
-                        f"{listed((begin + rows[broken]).tolist())}). Try --precision float32, or another encoder."
-                    )
                 yield EncodedRows(begin + rows, features, n_tokens[rows])
-
-    def tokenize(
-        self, texts: Sequence[str]
-    ) -> tuple[list[list[int]], NDArray[np.int32]]:
-        """Return the token ids of each text, cut at ``spec.max_length``, and how many there were before."""
-        ids = [
-            encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts))
-        ]
-        n_tokens = np.array([len(row) for row in ids], dtype=np.int32)
-        long = np.flatnonzero(n_tokens > self.spec.max_length).tolist()
-        for i, encoding in zip(
-            long, self._cutting.encode_batch_fast([texts[i] for i in long]), strict=True
-        ):
-            ids[i] = encoding.ids
-        return ids, n_tokens
 
     def _forward(self, tokens: list[list[int]]) -> NDArray[np.float32]:
         """Return the features of one batch; halves it as often as the GPU's memory demands."""
@@ -144,6 +141,7 @@ class Encoder:
                 raise EncoderError(
                     f"Out of GPU memory with one text of {len(tokens[0])} tokens. Lower --max-length."
                 ) from error
+            self.n_halved += 1
             torch.cuda.empty_cache()
         half = len(tokens) // 2
         return np.concatenate(
@@ -152,11 +150,7 @@ class Encoder:
 
     @torch.inference_mode()
     def _pooled(self, tokens: list[list[int]]) -> NDArray[np.float32]:
-        width = (
-            max(1, *(len(ids) for ids in tokens))
-            if len(tokens) > 1
-            else max(1, len(tokens[0]))
-        )
+        width = max(len(ids) for ids in tokens)
         input_ids = np.full(
             (len(tokens), width), self.checkpoint.pad_id, dtype=np.int64
         )  # (n, t)
@@ -178,6 +172,27 @@ class Encoder:
         return np.asarray(
             POOLINGS[self.spec.pooling](hidden.float(), attention_mask).cpu().numpy()
         )  # (n, d)
+
+    def _find_dim(self) -> int:
+        """Return the length of a feature vector, from a text of two tokens.
+
+        Raises
+        ------
+        EncoderError
+            If the model cannot encode a text by its tokens alone.
+        """
+        try:
+            tokens, _ = self.tokenize(["a"])
+            return int(self._pooled(tokens).shape[1])
+        except torch.OutOfMemoryError:
+            raise
+        except (
+            Exception
+        ) as error:  # models fail in as many ways as there are architectures
+            raise EncoderError(
+                f"{self.spec.encoder} cannot encode a text by its tokens alone: {shown(str(error), 200)}. "
+                "Choose another encoder."
+            ) from error
 
 
 def choose_device(name: str) -> torch.device:
@@ -236,33 +251,20 @@ def load_encoder(
         precision=precision,
     )
     compute = ComputeSpec(backend=backend, device=device, batch_tokens=batch_tokens)
-    return load_source(find_encoder(spec, sha256_file), spec, compute)
+    source = find_encoder(spec, sha256_file)
+    if note := source.pooling_note(spec):
+        logger.info("%s", note)
+    return load_source(source, spec, compute)
 
 
 def load_source(
     source: EncoderSource, spec: EncoderSpec, compute: ComputeSpec
 ) -> Encoder:
-    """Load an encoder that was found, after comparing pinned digests."""
+    """Load an encoder that was found, after comparing what is known of its files' digests."""
     spec = replace(
-        spec, encoder=source.name
+        source.resolve(spec), encoder=source.name
     )  # no path of this machine travels with a predictor
     folder = source.fetch()
-    check_pins(folder, str(source.identity.get("commit", "")))
-    return Encoder(read_checkpoint(folder), spec, compute)
-
-
-def check_pins(folder: Path, commit: str) -> None:
-    """Compare the files of a pinned commit with their recorded digests.
-
-    Raises
-    ------
-    EncoderError
-        Names the file that differs.
-    """
-    for name, sha256 in pins.SHA256.get(commit, {}).items():
-        path = folder / name
-        if not path.is_file() or sha256_file(path) != sha256:
-            raise EncoderError(
-                f"{path} is not the pinned file: missing, or its SHA-256 differs from {sha256[:12]}…. "
-                "Delete it from the hub cache and run again."
-            )
+    check_digests(folder, str(source.identity.get("commit", "")))
+    lowercase = bool(source.identity.get("lowercase"))
+    return Encoder(read_checkpoint(folder, lowercase=lowercase), spec, compute)

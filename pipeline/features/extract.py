@@ -11,12 +11,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.encoder.batching import EncodedRows
+from pipeline.encoder.batching import EncodedRows, not_finite
 from pipeline.errors import EncoderError
 from pipeline.features.store import FeatureStore, Keys, row_keys
 
 PART_S = 10.0
 PART_BYTES = 128 * 2**20
+SAME = 1e-6  # rounding between batches stays below, texts that differ far above
+N_NAMED = 5
 
 
 class Encoder(Protocol):
@@ -76,6 +78,7 @@ def extract_missing(
     *,
     feature_dtype: str,
     on_progress: Callable[[Progress], None] | None = None,
+    name_row: Callable[[int], str] = "text {}".format,
 ) -> Extraction:
     """Encode the texts that `store` does not hold yet, once each, and store them.
 
@@ -89,11 +92,16 @@ def extract_missing(
     feature_dtype : {"float32", "float16"}
     on_progress : callable (Progress) -> None, optional
         Called after each batch; may raise to stop.
+    name_row : callable (int) -> str, optional
+        What people call a position in `texts`, for error messages.
 
     Raises
     ------
     EncoderError
-        If the encoder gives NaN or infinity; earlier parts stay stored.
+        If the encoder gives NaN or infinity (earlier parts stay stored), or the same vector for every text (nothing
+        is stored).
+    CacheError
+        If the store holds features of another length.
     """
     keys = row_keys(texts)
     wanted, first = np.unique(keys, return_index=True)
@@ -107,6 +115,7 @@ def extract_missing(
     n_chars = np.array([len(text) + 1 for text in wanted_texts])
     tokens = chars = 0
     for batch in encoder.encode_batches(wanted_texts):
+        _check_finite(batch, todo[batch.rows], part.dtype, name_row)
         part.add(keys[todo[batch.rows]], batch)
         tokens += int(batch.n_tokens.sum())
         chars += int(n_chars[batch.rows].sum())
@@ -120,11 +129,39 @@ def extract_missing(
     return Extraction(keys, len(todo), elapsed_s)
 
 
+def _check_finite(
+    batch: EncodedRows,
+    rows: NDArray[np.int64],
+    dtype: np.dtype[np.floating],
+    name_row: Callable[[int], str],
+) -> None:
+    """Make sure that a batch can be stored; `rows` are its texts' positions in the data set.
+
+    Raises
+    ------
+    EncoderError
+        Names the rows, or the type that is too small.
+    """
+    broken = np.sort(rows[~np.isfinite(batch.features).all(axis=1)]).tolist()
+    if broken:
+        more = f" and {len(broken) - N_NAMED} more" if len(broken) > N_NAMED else ""
+        named = ", ".join(map(name_row, broken[:N_NAMED])) + more
+        raise not_finite(len(broken), len(rows), named)
+    with np.errstate(over="ignore"):  # looked for here
+        fits = np.isfinite(batch.features.astype(dtype)).all()
+    if not fits:
+        raise EncoderError(
+            f"Features up to {np.abs(batch.features).max():.3g} do not fit {dtype}. Pass --feature-dtype float32."
+        )
+
+
 class _Part:
-    """Encoded rows not yet on disk."""
+    """Encoded rows not yet on disk; the first part of a store waits until two of its rows differ."""
 
     def __init__(self, store: FeatureStore, dtype: np.dtype[np.floating]) -> None:
-        self._store, self._dtype = store, dtype
+        self._store, self.dtype = store, dtype
+        self._differs = not store.is_empty
+        self._first: NDArray[np.float32] | None = None
         self.rows = 0
         self._clear()
 
@@ -137,23 +174,29 @@ class _Part:
 
     def add(self, keys: Keys, batch: EncodedRows) -> None:
         self._keys.append(keys)
-        with np.errstate(over="ignore"):  # looked for below
-            stored = batch.features.astype(self._dtype)
-        if not np.isfinite(stored).all():
-            raise EncoderError(
-                f"Features up to {np.abs(batch.features).max():.3g} do not fit {self._dtype}. "
-                "Pass --feature-dtype float32."
-            )
-        self._features.append(stored)
+        self._features.append(batch.features.astype(self.dtype))
         self._n_tokens.append(batch.n_tokens)
         self._size_bytes += self._features[-1].nbytes
         self.rows += len(keys)
+        if self._first is None:
+            self._first = batch.features[0]
+        if not self._differs:
+            self._differs = not np.allclose(
+                batch.features, self._first, rtol=SAME, atol=SAME
+            )
 
     def flush_if_due(self) -> None:
-        if time.monotonic() - self._began >= PART_S or self._size_bytes >= PART_BYTES:
+        is_due = self._differs and time.monotonic() - self._began >= PART_S
+        if is_due or self._size_bytes >= PART_BYTES:
             self.flush()
 
     def flush(self) -> None:
+        if not self._differs and self.rows > 1:
+            raise EncoderError(
+                f"All {self.rows:,} texts got the same features{self._zeros()}: nothing can be learned from them. "
+                "Pass --pooling mean and --layer -1 (--pooling cls with --layer 0 is the same for every text), "
+                "or another --encoder."
+            )
         if self._keys:
             self._store.append(
                 np.concatenate(self._keys),
@@ -161,6 +204,9 @@ class _Part:
                 np.concatenate(self._n_tokens),
             )
         self._clear()
+
+    def _zeros(self) -> str:
+        return "" if self._first is None or self._first.any() else ", all zero"
 
 
 def token_facts(n_tokens: NDArray[np.int32], max_length: int) -> dict[str, object]:

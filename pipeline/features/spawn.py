@@ -19,6 +19,8 @@ def extract(
 ) -> dict[str, object]:
     """Run one extraction in its own process and return what it did.
 
+    A process that a signal ended is started once more: what it had stored is kept, so little is done twice.
+
     Parameters
     ----------
     request : dict
@@ -31,6 +33,20 @@ def extract(
     PipelineError
         The worker's own error, of the same class; or `EncoderError` if the process died.
     """
+    for is_last in (False, True):
+        result, code = _run(request, on_message)
+        if result is not None:
+            return result
+        if is_last or code >= 0:
+            break
+        on_message({"warning": f"{_obituary(code)} It is started once more."})
+    raise EncoderError(f"{_obituary(code)} Run the same command again.")
+
+
+def _run(
+    request: dict[str, object], on_message: Callable[[Message], None]
+) -> tuple[dict[str, object] | None, int]:
+    """Return the worker's result, None if it died before it had one, and its exit status."""
     command = [
         sys.executable,
         "-P",
@@ -53,9 +69,7 @@ def extract(
         except BaseException:
             process.terminate()
             raise
-    if result is None:
-        raise EncoderError(_obituary(process.returncode))
-    return result
+    return result, process.returncode
 
 
 def _environment() -> dict[str, str]:
@@ -81,13 +95,10 @@ def _listen(
 
 
 def _obituary(code: int) -> str:
-    if code < 0:
-        name = signal.Signals(-code).name
-        advice = (
-            "out of memory? Lower --batch-tokens" if name == "SIGKILL" else "run again"
-        )
-        return (
-            f"The encoding process was ended by {name} ({advice}). "
-            "What it had stored is kept: run the same command again."
-        )
-    return f"The encoding process stopped with status {code}; its own message stands above. Run the same command again."
+    if code >= 0:
+        return f"The encoding process stopped with status {code}; its own message stands above."
+    name = signal.Signals(-code).name
+    memory = " Out of memory? Lower --batch-tokens." if name == "SIGKILL" else ""
+    return (
+        f"The encoding process was ended by {name}; what it had stored is kept.{memory}"
+    )

@@ -85,6 +85,11 @@ class FeatureStore:
             self._place = np.concatenate(places)[first]
         return damaged
 
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether no row was loaded."""
+        return not len(self._keys)
+
     def missing(self, keys: Keys) -> NDArray[np.bool_]:
         """Tell for each key whether no shard holds it."""
         return self._positions(keys) < 0
@@ -107,7 +112,15 @@ class FeatureStore:
         features : ndarray, shape (m, d)
             Finite; stored in their dtype.
         n_tokens : ndarray of int32, shape (m,)
+
+        Raises
+        ------
+        CacheError
+            If the store holds features of another length.
         """
+        for shard in self._shards[:1]:
+            known = np.load(shard / "features.npy", mmap_mode="r", allow_pickle=False)
+            self._check_dim(known.shape[1:], features.shape[1:])
         content = hashlib.sha256(
             keys.tobytes() + np.ascontiguousarray(features).tobytes()
         )
@@ -159,10 +172,18 @@ class FeatureStore:
             )
             if out is None:
                 out = np.empty((len(keys), *values.shape[1:]), dtype=values.dtype)
+            self._check_dim(out.shape[1:], values.shape[1:])
             here = places[:, 0] == shard
             out[here] = values[places[here, 1]]
         assert out is not None  # there is at least one key
         return out
+
+    def _check_dim(self, known: tuple[int, ...], found: tuple[int, ...]) -> None:
+        if known != found:
+            raise CacheError(
+                f"{self.folder} holds features of {known[0]} dimensions, but others have {found[0]}. "
+                "Move the folder away and run the same command again."
+            )
 
 
 def load_features(dataset_dir: Path, root: Path) -> NDArray[np.float32]:

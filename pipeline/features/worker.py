@@ -24,6 +24,7 @@ from pipeline.features.store import FeatureStore
 from pipeline.storage import is_complete, key_lock, publish_directory, sha256_file
 
 Request = dict[str, Any]  # Any: the JSON written by `spawn.extract`
+HALVED = "batches did not fit the GPU's memory and were halved. Pass a lower --batch-tokens to save the time."
 
 
 class Lines:
@@ -63,7 +64,11 @@ def work(request: Request, lines: Lines) -> dict[str, object]:
             loader.encoder,
             feature_dtype=spec.feature_dtype,
             on_progress=lines.progress,
+            name_row=lambda i: f"{table.splits[i]} line {table.lines[i]}",
         )
+        n_halved = loader.n_halved
+        if n_halved:
+            lines.send(warning=f"{n_halved} {HALVED}")
         if not is_complete(folder / "encoder", request["encoder_key"]):
             _publish_encoder(loader, request, root, folder)
     final = folder / "datasets" / request["name"]
@@ -79,6 +84,7 @@ def work(request: Request, lines: Lines) -> dict[str, object]:
         draft.facts["shards"] = store.shards_of(done.keys)
         draft.facts["dim"] = int(store.features(done.keys[:1]).shape[1])
         draft.facts["elapsed_s"] = round(time.monotonic() - began, 3)
+        draft.facts["batches_halved"] = n_halved
         draft.facts["tokens"] = token_facts(store.n_tokens(done.keys), spec.max_length)
     return {
         "rows_encoded": done.rows_encoded,
@@ -100,6 +106,11 @@ class _Loader:
         self._spec, self._compute, self._identity = spec, compute, identity
         self._loaded: Any = None  # Any: naming Encoder would import torch
         self.device: str | None = None
+
+    @property
+    def n_halved(self) -> int:
+        """Return how often a batch did not fit the GPU's memory."""
+        return 0 if self._loaded is None else int(self._loaded.n_halved)
 
     def source(self) -> EncoderSource:
         source = find_encoder(self._spec, sha256_file)
@@ -124,7 +135,7 @@ def _publish_encoder(
     """Publish what a predictor needs beside the weights, so that exporting one imports no torch."""
     encoder = loader.encoder()
     source = loader.source().fetch()
-    from pipeline.encoder.identity import encoder_files
+    from pipeline.encoder.folder import encoder_files
 
     with publish_directory(
         folder / "encoder",

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import EncoderSpec
-from pipeline.encoder.identity import EncoderSource, weight_names
+from pipeline.encoder.folder import weight_names
+from pipeline.encoder.identity import EncoderSource
 from pipeline.errors import ArtifactError
 from pipeline.heads.head import ARRAYS, load_head
 from pipeline.predictor.predictor import Parts, Predictor
