@@ -49,6 +49,11 @@ def shown(value: object, limit: int = 80) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def word(label: str, limit: int = 40) -> str:
+    """Return a label as it is where that is short and printable, else as `shown`: for lines that people read."""
+    return label if label.isprintable() and len(label) <= limit else shown(label, limit)
+
+
 def listed(items: list[int], limit: int = 5) -> str:
     """Return the first `limit` numbers and how many more there are, for error messages."""
     more = f" and {len(items) - limit} more" if len(items) > limit else ""

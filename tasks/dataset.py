@@ -5,6 +5,7 @@ from functools import cached_property
 from pipeline.config import DatasetSpec
 from pipeline.datasets.raw import Source
 from pipeline.datasets.sources import find_source
+from pipeline.errors import word
 from pipeline.storage import DigestCache, Draft
 from tasks.base import Stage
 from tasks.options import DatasetOptions, spec_of
@@ -55,7 +56,7 @@ class PrepareDataset(DatasetOptions, Stage):
         draft.facts["source"] = self.source.identity
         draft.facts["ledger"] = ledger
         labels = [
-            f"{name} {n:,}" for name, n in ledger["texts"]["train_labels"].items()
+            f"{word(name)} {n:,}" for name, n in ledger["texts"]["train_labels"].items()
         ]
         more = f", … {len(labels) - 10} more" if len(labels) > 10 else ""
         return f"{ledger['texts']['rows']:,} rows, train labels {', '.join(labels[:10])}{more}"

@@ -1,4 +1,4 @@
-"""Progress of the encoding: a bar in a terminal, plain lines elsewhere, and Luigi's own status."""
+"""Progress of reading and encoding: a bar in a terminal, plain lines elsewhere, and Luigi's own status."""
 
 import logging
 import sys

@@ -69,7 +69,7 @@ class SplitDataset(SplitOptions, DatasetOptions, Stage):
         )
         draft.facts["overlap"] = {**asdict(overlap), "share": overlap.share}
         return (
-            f"{split.mode}, {len(split.fit):,} rows to fit on, {len(split.test):,} to score; "
+            f"{split.mode}, {len(split.fit):,} rows to fit on, {len(split.test):,} to score ({split.scored}); "
             f"{overlap.share:.1%} of these overlap with training texts"
         )
 
@@ -77,7 +77,7 @@ class SplitDataset(SplitOptions, DatasetOptions, Stage):
         """Warn of, or refuse, scored rows whose text is a training text."""
         if not n:
             return
-        found = f"{n:,} of the scored rows ({scored}) have a text that is also a training text"
+        found = f"{n:,} of the scored rows ({scored}) have a text that, but for case and spaces, is a training text"
         if self.spec.fail_on_leak:
             raise DataError(
                 f"{found}, and --fail-on-leak is set. Remove them, or pass --split random, "

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline.config import DatasetSpec
 from pipeline.datasets.prepare import make_table
-from pipeline.datasets.raw import Doubt, RawTable
+from pipeline.datasets.raw import Doubts, RawTable
 from pipeline.datasets.sources import open_stream
 from pipeline.datasets.table import Table
 from pipeline.datasets.typed import TypedTable
@@ -28,7 +28,7 @@ class ReadOut:
     rows: list[list[Any]]
     lines: list[int]
     notes: dict[str, object]
-    doubts: list[Doubt]
+    doubts: Doubts
 
     def column(self, name: str) -> list[Any]:
         return [row[self.names.index(name)] for row in self.rows]

@@ -235,7 +235,6 @@ def test_digested_file_reports_a_disk_that_fails(table_file):
 def test_text_blocks_reports_a_disk_that_fails():
     lines = text_blocks(cast("BinaryIO", FailingDisk()), "my.tsv")
 
-    assert next(lines) == "a\tx\nb\ty\n"
     with pytest.raises(
         DataError, match=r"my\.tsv cannot be read any more: Input/output error\. Run"
     ):
@@ -253,8 +252,7 @@ def test_text_blocks_gives_whole_lines_for_any_block_size(size):
 def test_text_blocks_gives_a_line_longer_than_a_block_at_once():
     assert blocks(b"a\n" + b"b" * 100 + b"\nc", size=7) == [
         "a\n",
-        "b" * 100 + "\n",
-        "c",
+        "b" * 100 + "\nc",
     ]
 
 

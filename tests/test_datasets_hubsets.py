@@ -219,7 +219,7 @@ def test_hub_repository_with_damaged_rows_is_a_data_error(tiny_repository):
     path.write_bytes(data[:4] + bytes(60) + data[64:])
 
     with pytest.raises(
-        DataError, match=r"me/tiny.* cannot be read: .* Run the same command again, or"
+        DataError, match=r"me/tiny.* cannot be read: .* run the same command again; if"
     ):
         make(**find("hf:me/tiny").read())
 

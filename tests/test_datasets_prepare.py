@@ -1,3 +1,5 @@
+import csv
+import io
 import logging
 from datetime import timedelta
 
@@ -8,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import DatasetSpec
-from pipeline.datasets import files, prepare, text
+from pipeline.datasets import files, prepare, quoted, text
 from pipeline.datasets.prepare import make_table
 from pipeline.errors import DataError
 from tests.tables import labelled, make, opened, packed, typed
@@ -424,7 +426,7 @@ def test_make_table_refuses_a_label_that_a_separator_in_the_text_moved():
 
     with pytest.raises(
         DataError,
-        match=r"1 rows of my\.csv have extra fields and a label that no other row has, such as 'pos': lines 3\. "
+        match=r"1 rows of my\.csv have extra fields and a label that no other row has, such as 'pos' on line 3\. "
         "A separator inside the text moved it: quote the text",
     ):
         make(train=raw)
@@ -439,14 +441,109 @@ def test_make_table_knows_the_label_of_a_wide_row_from_train(caplog):
     assert "1 rows have more than 2 fields" in caplog.text
 
 
+@pytest.mark.parametrize("n", [30, 1500])
+def test_make_table_ignores_empty_extra_fields_however_many(n):
+    rows = "".join(f"text {i}\t{'ab'[i % 2]}\t\n" for i in range(n))
+
+    table, ledger = make(train=opened("text\tlabel\n" + rows))
+
+    assert len(table.texts) == ledger["splits"]["train"]["extra_fields"] == n
+
+
+def test_make_table_finds_a_moved_label_behind_many_wide_rows():
+    rows = "".join(f"text {i}\t{'ab'[i % 2]}\tmore\n" for i in range(3000))
+    rows += "plain\ta\nplain\tb\ngood\tbut long\ta\n"
+
+    with pytest.raises(DataError, match=r"1 rows .*such as 'but long' on line 3004\."):
+        make(train=opened("text\tlabel\n" + rows))
+
+
+def test_make_table_refuses_rows_that_all_have_more_fields_than_the_header():
+    rows = "".join(f"{i}\ttext {i}\t{'ab'[i % 2]}\n" for i in range(30))
+
+    with pytest.raises(DataError, match=r"Every row of .* more fields than the 2 col"):
+        make(train=opened("text\tlabel\n" + rows))
+
+
+LINES = "one line\nanother line"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [("label", "text"), *(("ab"[i % 2], f"{LINES} {i}") for i in range(30))],
+        [
+            ("text", "label"),
+            *((f"review {i}\nfood, 1\nfine", "10"[i % 2]) for i in range(30)),
+        ],
+        [
+            ("id", "text", "label"),
+            *((str(i), f"{LINES} {i}", "ab"[i % 2]) for i in range(30)),
+        ],
+    ],
+    ids=["label first", "like rows", "in the middle"],
+)
+def test_make_table_takes_quoted_texts_of_several_lines(rows):
+    stream = io.StringIO(newline="")
+    csv.writer(stream).writerows(rows)
+
+    table, _ = make(train=opened(stream.getvalue(), "csv"))
+
+    assert len(table.texts) == 30
+    assert all("\n" in text for text in table.texts)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        'text,label\na,x\n"oops,y\nb,x\nend",x\nd,y\n',
+        'label,text\nx,a\ny,"oops\nx,b\ny,end"\nx,d\n',
+        'id,text,label\n1,a,x\n2,"oops,y\n3,b,x\n4,end",x\n5,d,y\n',
+    ],
+    ids=["text first", "label first", "in the middle"],
+)
+def test_make_table_knows_merged_rows_wherever_the_text_stands(table):
+    with pytest.raises(DataError, match="A stray quote merged them"):
+        make(train=opened(table, "csv"))
+
+
+def test_make_table_asks_about_a_first_line_of_the_test_rows_that_is_a_header():
+    rows = "".join(f"t {i}\t{'ab'[i % 2]}\n" for i in range(200))
+
+    with pytest.raises(DataError, match=r"'sentiment' stands only in the first line"):
+        make(train=opened(rows), test=opened("comment\tsentiment\n" + rows))
+
+
+def test_make_table_refuses_files_of_which_some_have_a_header():
+    rows = "".join(f"t {i}\t{'ab'[i % 2]}\n" for i in range(9))
+
+    with pytest.raises(
+        DataError, match=r"seems to have a header, .* Pass --header yes"
+    ):
+        make(train=opened(rows), dev=opened("text\tlabel\n" + rows))
+
+
+def test_make_table_keeps_the_white_space_of_typed_labels():
+    table, ledger = make(train=typed(["a", "b", "c"], ["x", "x ", "x"]))
+
+    assert table.labels.tolist() == ["x", "x ", "x"]
+    assert "labels_trimmed" not in ledger["splits"]["train"]
+
+
+def test_make_table_counts_the_labels_it_trims():
+    _, ledger = make(train=opened("text\tlabel\na\tx\nb\tx \nc\t y\n"))
+
+    assert ledger["splits"]["train"]["labels_trimmed"] == 2
+
+
 STRAY = 'text,label\na,x\n"oops,y\nb,x\nc,y\nend",x\nd,y\n'
 
 
 def test_make_table_refuses_rows_that_a_stray_quote_swallowed():
     with pytest.raises(
         DataError,
-        match=r"1 rows of my\.csv have a quoted text that holds whole rows: lines 3\. A stray quote merged them: "
-        r"double it, or name the file \.tsv",
+        match=r"my\.csv:3 has a quoted text that holds whole rows\. A stray quote "
+        r"merged them: double it, name the file \.tsv",
     ):
         make(train=opened(STRAY, "csv"))
 
@@ -478,7 +575,7 @@ def test_make_table_refuses_a_short_row_within_the_limit():
     raw = opened("text\tlabel\na\tx\nshort\nb\ty\nc\tx\nd\ty\n")
 
     with pytest.raises(
-        DataError, match=r"1 rows .*too few fields: lines 3\. Mend them"
+        DataError, match=r"1 rows .* fewer than 2 fields: lines 3\. Mend them"
     ):
         make(train=raw, spec=DatasetSpec(limit=2))
 
@@ -503,6 +600,7 @@ def test_make_table_warns_of_extra_fields_within_the_limit(caplog):
 
 def test_make_table_limits_training_rows_across_batches(monkeypatch):
     monkeypatch.setattr(text, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(quoted, "CHUNK_ROWS", 3)
     train = labelled(("x", 4), ("y", 10))
 
     table, ledger = make(train=train, dev=labelled(("x", 9)), spec=DatasetSpec(limit=7))
@@ -523,18 +621,13 @@ def test_make_table_puts_the_splits_in_order():
 
 def test_make_table_tells_how_far_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr(text, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(quoted, "CHUNK_ROWS", 2)
     told: list[int] = []
     raws = {"train": labelled(("x", 3), ("y", 2)), "dev": labelled(("x", 1))}
 
     make_table(raws, DatasetSpec(), tmp_path, told.append)
 
-    assert told == [
-        1,
-        3,
-        4,
-        5,
-        6,
-    ]  # of two lines each; a last one without its end comes alone
+    assert told == [1, 3, 5, 6]  # two lines at a time, one of them the header
 
 
 def test_make_table_leaves_only_the_rows_in_the_folder(tmp_path):
@@ -614,6 +707,7 @@ def test_make_table_gives_the_same_for_any_batches(rows, policy, chunk, size):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "BLOCK_BYTES", size)
         patch.setattr(text, "CHUNK_ROWS", chunk)
+        patch.setattr(quoted, "CHUNK_ROWS", chunk)
         assert outcome() == whole
 
 
@@ -680,6 +774,7 @@ def test_make_table_of_any_text_gives_a_table_or_a_data_error(
 ):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text, "CHUNK_ROWS", chunk)
+        patch.setattr(quoted, "CHUNK_ROWS", chunk)
         try:
             raw = opened(data, form, **options)
             table, ledger = make(train=raw, spec=DatasetSpec(**options))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.datasets import files, text
-from pipeline.datasets.raw import Doubt
+from pipeline.datasets import files, quoted, raw, text
+from pipeline.datasets.quoted import swallowed_labels
 from pipeline.datasets.text import LABEL_NAMES, TEXT_NAMES
 from pipeline.errors import DataError
 from tests.tables import opened, packed, read_out
@@ -164,7 +164,7 @@ def test_open_text_ignores_and_counts_extra_fields(form):
 
     assert table.rows == [["a", "x"], ["b", "y"], ["c", "x"]]
     assert table.notes["extra_fields"] == 2
-    assert table.doubts == [Doubt(2, "x", "wide"), Doubt(4, "x", "wide")]
+    assert table.doubts.wide_labels == {"x": [1, 2]}  # the other's are empty
 
 
 @pytest.mark.parametrize("form", ["tsv", "csv"])
@@ -244,7 +244,7 @@ def test_open_text_tells_the_separator_beside_a_field_over_128_kb():
 
 def test_open_text_refuses_a_csv_field_beyond_the_limit(monkeypatch):
     """An unclosed quote would take in the rest of the file, however large."""
-    monkeypatch.setattr(text, "MAX_ROW_BYTES", 100)
+    monkeypatch.setattr(quoted, "MAX_ROW_BYTES", 100)
 
     with pytest.raises(DataError, match=r"begins on line 2: field larger .* Close the"):
         read('text,label\n"a' + "b,x\n" * 50 + '",y\n', "csv")
@@ -269,7 +269,7 @@ def test_open_text_refuses_what_cannot_separate_csv(separator):
         read("a||x\n", "csv", separator=separator)
 
 
-@pytest.mark.parametrize("separator", text.CSV_SEPARATORS)
+@pytest.mark.parametrize("separator", quoted.CSV_SEPARATORS)
 def test_open_text_tells_the_separator_of_csv(separator):
     lines = ["text,label", "so, so,x", '"a, ""quoted""\nb;c|d\te",y', "", "e,x"]
     table = "\n".join(
@@ -419,39 +419,83 @@ def test_open_text_refuses_a_header_without_rows(header, end):
 def test_open_text_doubts_lines_in_a_quoted_field_that_look_like_rows():
     table = 'text,label\na,x\n"oops,y\nb,x\nc,z\nend",x\nd,y\n'
 
-    assert read(table, "csv").doubts == [
-        Doubt(3, label, "swallowed") for label in ("y", "x", "z")
-    ]
+    assert read(table, "csv").doubts.swallowed == {
+        label: [1, 3] for label in ("y", "x", "z")
+    }
 
 
 def test_open_text_doubts_no_ordinary_line_breaks_in_a_quoted_field():
     table = 'text,label\n"a poem\nof three\nlines",x\n"one,\r\ntwo, three, four",y\n'
 
-    assert [doubt.label for doubt in read(table, "csv").doubts] == [""]
+    assert read(table, "csv").doubts.swallowed == {}
 
 
-def test_open_text_doubts_in_linear_time():
-    width = 20_000
-    table = ",".join(["text", "label", *map(str, range(width))]) + "\n"
-    row = ['"a\nb"'] * (width + 2)
+@pytest.mark.parametrize(
+    ("cell", "column", "width", "label", "found"),
+    [
+        ("oops,y\nend", 0, 2, 1, {"y"}),
+        ("oops,y\nb,x\nend", 0, 2, 1, {"y", "x"}),
+        ("oops\nend", 0, 2, 1, set()),  # the end of no row
+        ("oops,y\nb\nend", 0, 2, 1, set()),  # a line that is no row
+        ("oops,y\nb,x\nend,more", 0, 2, 1, set()),  # the beginning of no row
+        ("oops\ny,end", 1, 2, 0, {"y"}),
+        ("oops\nx,b\ny,end", 1, 2, 0, {"x", "y"}),
+        ("oops\nend", 1, 2, 0, set()),
+        ("oops,y\n3,b,x\n4,end", 1, 3, 2, {"y", "x"}),
+        ("oops,y\n4,end", 1, 3, 0, {"4"}),
+    ],
+)
+def test_swallowed_labels_are_those_of_the_rows_inside(
+    cell, column, width, label, found
+):
+    assert swallowed_labels(cell, ",", (column, width), label) == found
 
-    found = read(table + ",".join(row) + "\n", "csv")
 
-    assert found.doubts == [Doubt(2, "a", "swallowed")]  # of the last cell
+def test_swallowed_labels_are_those_of_a_bounded_number_of_lines():
+    cell = "oops,y\n" + "a,x\n" * 10**5 + "no end, no row, nothing"
+
+    assert swallowed_labels(cell, ",", (0, 2), 1) == {"y", "x"}
 
 
-def test_open_text_keeps_a_bounded_number_of_doubts(monkeypatch):
-    monkeypatch.setattr(text, "MAX_DOUBTS", 5)
+def test_open_text_keeps_a_bounded_number_of_doubtful_labels(monkeypatch):
+    monkeypatch.setattr(raw, "MAX_DOUBTS", 5)
 
-    table = read("text\tlabel\n" + "a\tx\tmore\n" * 20)
+    table = read("text\tlabel\n" + "".join(f"a\tx{i}\tmore\n" for i in range(20)))
 
-    assert len(table.doubts) == 5
-    assert table.notes["extra_fields"] == 20
+    assert len(table.doubts.wide_labels) == 5
+    assert table.doubts.wide.count == table.notes["extra_fields"] == 20
+
+
+@pytest.mark.parametrize(
+    ("rows", "has_header"),
+    [
+        (["text\tx", "a\tx", "text\ty"], False),  # a label called text
+        (["Title\t3\tx", "a\t4\ty", "b\t5\tx", "c\t6\ty"], False),  # above a number
+        (["Title\tn\tx", "a\t4\ty", "b\t5\tx", "c\t6\ty"], True),
+        (["Title\tmood", "a\tx", "b\ty"], True),
+    ],
+)
+def test_open_text_takes_a_known_name_that_recurs_or_stands_above_numbers_for_a_cell(
+    rows, has_header
+):
+    assert opened("\n".join(rows)).has_header is has_header
+
+
+def test_open_text_takes_the_separator_on_which_all_lines_of_a_txt_agree():
+    table = read("a\tb_!_x\nc_!_y\nd_!_x\n", "txt")
+
+    assert table.rows[0] == ["a\tb", "x"]
+
+
+def test_open_text_names_line_ends_of_carriage_returns_alone():
+    with pytest.raises(DataError, match=r"end in CR alone: convert them with tr"):
+        read("text,label\ra,x\rb,y\r", "csv")
 
 
 @pytest.mark.parametrize("form", ["tsv", "csv", "txt"])
 def test_open_text_numbers_lines_across_chunks(monkeypatch, form):
     monkeypatch.setattr(text, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(quoted, "CHUNK_ROWS", 3)
     sep = "," if form == "csv" else "\t"
     table = f"text{sep}label\n" + f"\na{sep}x\n" * 10
 
@@ -484,6 +528,7 @@ def test_open_text_gives_the_same_for_any_block_size(cells, size, form, end):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "BLOCK_BYTES", size)
         patch.setattr(text, "CHUNK_ROWS", size)
+        patch.setattr(quoted, "CHUNK_ROWS", size)
         found = read(table, form, header="yes")
 
     assert found == whole

@@ -260,7 +260,9 @@ def test_json_lines_do_not_look_at_rows_beyond_the_limit():
 def test_json_lines_refuse_a_row_without_its_keys_within_the_limit():
     data = labelled_jsonl("a") + '{"text": "b"}\n' + labelled_jsonl("c", "d", "e")
 
-    with pytest.raises(DataError, match=r"1 rows .*too few fields: lines 2\. Mend"):
+    with pytest.raises(
+        DataError, match=r"1 rows .* have no field 'text' or 'label': lines 2"
+    ):
         make(DatasetSpec(limit=3), train=opened(data, "jsonl"))
 
 

@@ -17,6 +17,7 @@ REPORT = {
                 "rows_used": 1_120,
                 "empty_texts": 30,
                 "extra_fields": 4,
+                "header": False,
             },
         },
         "texts": {
@@ -76,7 +77,7 @@ def test_data_lines_say_everything_of_the_ledger(report):
         [
             "rows",
             "1,240 read: train 1,150 (1,120 used; 4 with extra fields), dev 40, test 50 (no labels, not used); "
-            "columns text 'sentence', label 'mood'",
+            "columns text 'sentence', label 'mood' (no header line)",
         ],
         ["labels", "pos 1,060 (94.6 %), neg 60 (5.4 %)"],
         [
@@ -90,8 +91,8 @@ def test_data_lines_say_everything_of_the_ledger(report):
         ],
         [
             "overlap",
-            "15.0 % of scored rows: 1 identical to a training text, 2 contained in one, 3 containing one; "
-            "5 dev rows whose text train holds",
+            "15.0 % of scored rows: 1 identical to a training text but for case and spaces, 2 contained in one, "
+            "3 containing one; 5 dev rows with exactly a training text",
         ],
         [
             "tokens",
@@ -113,6 +114,12 @@ def test_data_lines_show_the_ten_most_frequent_labels(report):
 
     assert labels.startswith("l13 13 (14.3 %), l12 12")
     assert labels.endswith("l04 4 (4.4 %) and 3 more labels")
+
+
+def test_data_lines_cut_a_long_label(report):
+    report["dataset"]["texts"]["train_labels"] = {"a" * 10**6: 1, "c": 1}
+
+    assert len(dict(data_lines(report))["labels"]) < 100
 
 
 def test_data_lines_keep_an_odd_label_on_its_line(report):

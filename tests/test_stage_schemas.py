@@ -27,6 +27,7 @@ SOURCES = {
                 "hubsets",
                 "ledger",
                 "prepare",
+                "quoted",
                 "raw",
                 "sources",
                 "table",

@@ -2,13 +2,13 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isnan
 from typing import Any
 
 from pipeline.config import DatasetSpec
-from pipeline.datasets.raw import Batch, Cells, Doubt, Lines, RawTable
+from pipeline.datasets.raw import Batch, Cells, Lines, RawTable
 from pipeline.errors import DataError, shown
 
 logger = logging.getLogger(__name__)
@@ -57,20 +57,14 @@ class SplitRows:
         self._no_text, self._too_large = Lines(), Lines()
         self._text_kind = ""
         self._kind_lines: dict[str, int] = {}  # the first line of each type of label
-        self._end = INT64  # the line after which nothing counts
-        self.is_unlabelled = False
+        self._trimmed = 0
 
     def batches(self) -> Iterator[Rows]:
         """Yield the valid rows; call `finish` afterwards."""
         names = self._raw.names
         wanted = [names.index(self._text), names.index(self._label)]
-        limit = self._spec.limit if self._split == "train" else 0
-        for batch in self._raw.read(wanted):
-            if limit and self._n + len(batch.lines) >= limit:
-                first = _first(batch, limit - self._n)
-                self._end = first.lines[-1]
-                yield self._clean(first)
-                break
+        limit = (self._spec.limit or None) if self._split == "train" else None
+        for batch in self._raw.read(wanted, limit):
             yield self._clean(batch)
         self._raw.close()
 
@@ -107,7 +101,10 @@ class SplitRows:
         if kind == "int":
             valid = all(-INT64 <= label < INT64 for label in distinct)
         else:
-            valid = all(label and label == label.strip() for label in distinct)
+            valid = all(
+                label.strip() and (label == label.strip() or not self._raw.is_text)
+                for label in distinct
+            )
         if not valid or "" in set(map(str.strip, texts)):
             return False
         self._kinds.add(kind)
@@ -131,7 +128,8 @@ class SplitRows:
         if is_missing(label) or (isinstance(label, str) and not label.strip()):
             self._unnamed.add(line)
             return None
-        if isinstance(label, str):
+        if isinstance(label, str) and self._raw.is_text:
+            self._trimmed += label != label.strip()
             label = label.strip()
         elif isinstance(label, int):
             label = int(label)  # False and True, too
@@ -171,10 +169,11 @@ class SplitRows:
                     f"Every label of {self._raw.path} is -1, which marks rows without a label. "
                     "Pass a training file with labels, or --label-column."
                 )
-            self.is_unlabelled = True
             return {**notes, "unlabelled": True}
         self._refuse()
         self._settle_doubts(counts)
+        if self._trimmed:
+            notes["labels_trimmed"] = self._trimmed
         return {**notes, "empty_texts": self._empty.count, "rows_used": self._used}
 
     def _refuse(self) -> None:
@@ -213,50 +212,40 @@ class SplitRows:
 
     def _settle_doubts(self, counts: "Counter[Label]") -> None:
         """Refuse rows that were surely read wrongly, as their labels tell; warn of the others."""
-        path = self._raw.path
-        doubts = [d for d in self._raw.doubts if d.line <= self._end]
-        short = _lines_of(d for d in doubts if d.why == "short")
-        if short.count:  # the reader says so at the end, which a limit does not reach
+        path, doubts = self._raw.path, self._raw.doubts
+        merged = [
+            line for label, (_, line) in doubts.swallowed.items() if counts[label]
+        ]
+        if merged:
             raise DataError(
-                f"{short.count:,} rows of {path} have too few fields: lines {short}. "
-                "Mend them, or pass the right --separator."
+                f"{path}:{min(merged)} has a quoted text that holds whole rows. A stray quote merged them: double it, "
+                "name the file .tsv or .txt if quotes are plain characters, or write .jsonl if the text is meant so."
             )
-        swallowed = [d for d in doubts if d.why == "swallowed"]
-        merged = _lines_of(d for d in swallowed if counts[d.label])
-        if merged.count:
+        moved = [
+            (label, n, line)
+            for label, (n, line) in doubts.wide_labels.items()
+            if counts[label] == n
+        ]
+        if moved and doubts.wide.count == self._n:
             raise DataError(
-                f"{merged.count:,} rows of {path} have a quoted text that holds whole rows: lines {merged}. "
-                "A stray quote merged them: double it, or name the file .tsv or .txt if quotes are plain characters."
+                f"Every row of {path} has more fields than the {len(self._raw.names)} columns of its first line. "
+                "Name all columns there, or pass --header no."
             )
-        wide = [d for d in doubts if d.why == "wide"]
-        of_wide = Counter(d.label for d in wide)
-        moved = [d for d in wide if counts[d.label] == of_wide[d.label]]
         if moved:
+            label, _, line = moved[0]
             raise DataError(
-                f"{len(moved):,} rows of {path} have extra fields and a label that no other row has, "
-                f"such as {shown(moved[0].label)}: lines {_lines_of(moved)}. "
-                "A separator inside the text moved it: quote the text "
-                "in a .csv, or take the separator out."
+                f"{sum(n for _, n, _ in moved):,} rows of {path} have extra fields and a label that no other row has, "
+                f"such as {shown(label)} on line {line}. A separator inside the text moved it: quote the text in a "
+                ".csv, or take the separator out."
             )
-        if wide:
+        if doubts.wide.count:
             logger.warning(
                 "%s: %s rows have more than %s fields, what is too much is ignored: lines %s",
                 path,
-                f"{self._raw.notes.get('extra_fields', len(wide)):,}",
+                f"{doubts.wide.count:,}",
                 len(self._raw.names),
-                _lines_of(wide),
+                doubts.wide,
             )
-
-
-def _lines_of(doubts: Iterable[Doubt]) -> Lines:
-    lines = Lines()
-    for line in dict.fromkeys(doubt.line for doubt in doubts):
-        lines.add(line)
-    return lines
-
-
-def _first(batch: Batch, n: int) -> Batch:
-    return Batch(batch.lines[:n], [column[:n] for column in batch.columns])
 
 
 def is_missing(value: object) -> bool:

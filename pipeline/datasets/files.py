@@ -7,7 +7,6 @@ import codecs
 import gzip
 import hashlib
 import io
-import os
 import stat
 import zlib
 from collections.abc import Iterator
@@ -104,6 +103,15 @@ def file_format(path: Path) -> str:
     return FORMATS[inner] + ending[len(inner) :]
 
 
+def state_of(path: Path) -> tuple[int, int, int, int] | None:
+    """Return what differs when a file is written to or replaced, also by ``cp -p``; None if it is gone."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
 class DigestedFile(io.RawIOBase):
     """A file being read: knows at the end whether it held the bytes that its key was made from.
 
@@ -119,7 +127,7 @@ class DigestedFile(io.RawIOBase):
         self._hash = hashlib.sha256()
         try:
             self._file = path.open("rb", buffering=0)
-            self._state = self._now()
+            self._state = state_of(path)
         except OSError as error:
             raise DataError(
                 f"{path} cannot be read any more: {error.strerror}. Run the same command again."
@@ -132,16 +140,12 @@ class DigestedFile(io.RawIOBase):
     def readinto(self, buffer: "bytearray | memoryview") -> int:  # type: ignore[override]  # what io passes
         """Read into `buffer`, hashing what passes; raises `DataError` if the file changed since it was opened."""
         n = cast("int", self._file.readinto(buffer))
-        if self._now() != self._state:
+        if state_of(self._path) != self._state:
             raise DataError(
                 f"{self._path} changed while it was read. Run the same command again."
             )
         self._hash.update(memoryview(buffer)[:n])
         return n
-
-    def _now(self) -> tuple[int, int]:
-        found = os.fstat(self._file.fileno())
-        return found.st_size, found.st_mtime_ns
 
     def check(self) -> None:
         """Read what is left and compare the digest.
@@ -195,7 +199,7 @@ def text_blocks(
     decoder = _Decoder(path)
     rest: list[bytes] = []  # of the line that is not complete yet
     end = b""  # of the last block: zeros may go on in the next
-    for data in _read_blocks(stream, path, max_bytes):
+    for data, is_last in _with_end(_read_blocks(stream, path, max_bytes)):
         if ZEROED in data or ZEROED in end + data[: len(ZEROED)]:
             offset = decoder.offset + sum(map(len, rest)) - len(end)
             offset += (end + data).index(ZEROED)
@@ -203,7 +207,7 @@ def text_blocks(
                 f"{path} is damaged: a block of NUL bytes at offset {offset:,}. Fetch or write it again."
             )
         end = data[-len(ZEROED) :]
-        cut = data.rfind(b"\n") + 1
+        cut = len(data) if is_last else data.rfind(b"\n") + 1
         rest.append(data[:cut] if cut else data)
         if cut:
             yield decoder.decode(b"".join(rest))
@@ -213,8 +217,17 @@ def text_blocks(
                 f"{path}:{decoder.line:,} is a row of more than {MAX_ROW_BYTES:,} bytes, which is no text. "
                 "Split it, or check the file."
             )
-    if any(rest):
-        yield decoder.decode(b"".join(rest))
+
+
+def _with_end(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Yield each block, and whether it is the last."""
+    before = next(blocks, None)
+    for data in blocks:
+        assert before is not None  # there is one more
+        yield before, False
+        before = data
+    if before is not None:
+        yield before, True
 
 
 def _read_blocks(

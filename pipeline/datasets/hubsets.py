@@ -80,10 +80,31 @@ def _place(repo: str, commit: str) -> tuple[str, str | None]:
     except HubError:
         if cached is None:
             raise
+        _check_parts(cached, repo)
         return str(cached), None
     if sum(sizes.values()) > STREAM_BYTES and not (cached and _holds(cached, sizes)):
         return repo, commit
     return str(hub.fetch_snapshot("dataset", repo, commit)), None
+
+
+def _check_parts(folder: Path, repo: str) -> None:
+    """Refuse a snapshot that lacks some of the numbered parts of a file, as one that was not fetched whole does."""
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+    for name in sorted(names):
+        part = re.fullmatch(r"(.*-)\d{5}(-of-(\d{5}).*)", name)
+        if part is None:
+            continue
+        lacking = [
+            other
+            for i in range(int(part[3]))
+            if (other := f"{part[1]}{i:05}{part[2]}") not in names
+        ]
+        if lacking:
+            raise DataError(
+                f"The hub cache holds only a part of {repo}: {len(lacking):,} files are missing, such as {lacking[0]}. "
+                "Run once with a connection, or fetch it with: hf download --repo-type dataset "
+                + repo
+            )
 
 
 def _holds(folder: Path, sizes: dict[str, int]) -> bool:
@@ -106,7 +127,8 @@ def _open_repository(repo: str, commit: str, config: str | None) -> dict[str, Ra
         )
     except Exception as error:  # the library's own errors, of many families
         raise DataError(
-            f"datasets cannot read {repo} ({config or 'default'}): {error}"
+            f"datasets cannot read {repo} ({config or 'default'}): {_first_line(error)} "
+            f"Pass hf:{repo}:CONFIG with another configuration, or a file."
         ) from error
     tables: dict[str, RawTable] = {}
     for name, rows in loaded.items():
@@ -121,14 +143,19 @@ def _open_repository(repo: str, commit: str, config: str | None) -> dict[str, Ra
 
 
 class _Scratch:
-    """A folder for whatever the library keeps; goes when the last table that knows it goes."""
+    """A folder for whatever the library keeps; goes when the last table that is read from it goes."""
 
     def __init__(self) -> None:
         self.path = mkdtemp()
         weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
     def keep(self) -> None:
-        """Do nothing: who can call this holds the folder."""
+        """Be the tables' `close`, through which each of them holds the folder."""
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [repr(error)]
+    return lines[0].rstrip(".:") + "."
 
 
 def _open_rows(
@@ -138,12 +165,14 @@ def _open_rows(
 
     def read(wanted: list[str] | None = None) -> Iterator[Columns]:
         try:
-            yield from rows.iter(BATCH_ROWS)
+            chosen = rows if wanted is None else rows.select_columns(wanted)
+            yield from chosen.iter(BATCH_ROWS)
         except (
             Exception
         ) as error:  # the library's own errors, the network's and the disk's
             raise DataError(
-                f"{path} cannot be read: {error!r}. Run the same command again, or pass a file."
+                f"{path} cannot be read: {_first_line(error)} If the connection broke, run the same command again; "
+                "if its parts differ, pass a file."
             ) from error
 
     first = next(read(), {})

@@ -1,6 +1,7 @@
 """The data ledger: what the texts and labels of a data set are like, counted while they pass.
 
-Memory does not grow with the rows: what has to be compared across all of them waits on disk.
+What has to be compared across all rows waits on disk and is compared in parts, so memory does not grow with the
+rows, as long as most texts differ.
 """
 
 import heapq
@@ -191,4 +192,4 @@ def _place(conflict: Json) -> tuple[int, int]:
 
 
 def _counts(labels: "Counter[Label]") -> dict[str, int]:
-    return {str(label): n for label, n in sorted(labels.items(), key=str)}
+    return {str(label): n for label, n in sorted(labels.items())}

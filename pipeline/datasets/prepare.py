@@ -47,6 +47,7 @@ def make_table(
         or a split has labels that train lacks.
     """
     text, label = choose_columns(raws["train"], spec)
+    _check_headers(raws)
     notes: Json = {}
     kinds: set[str] = set()
     with Ledger(directory) as ledger:
@@ -66,8 +67,8 @@ def make_table(
                 if split != "train":
                     known = known + ledger.labels[split]
                 notes[split] = rows.finish(known)
+                _check_first_line(raw, spec, known, label)
         _check_classes(ledger.labels)
-        _check_first_line(raws["train"], spec, ledger.labels["train"], label)
         facts = ledger.facts()
     if facts["conflicting"]:
         first = facts["conflicts"][0]["rows"]
@@ -80,6 +81,18 @@ def make_table(
             places,
         )
     return {"text_column": text, "label_column": label, "splits": notes, "texts": facts}
+
+
+def _check_headers(raws: dict[str, RawTable]) -> None:
+    """Refuse text files of which some have a header and others, it seems, have none."""
+    texts = [raw for raw in raws.values() if raw.is_text]
+    with_header = [raw.path for raw in texts if raw.has_header]
+    without = [raw.path for raw in texts if not raw.has_header]
+    if with_header and without:
+        raise DataError(
+            f"{with_header[0]} seems to have a header, {without[0]} seems to have none. "
+            "Pass --header yes or --header no."
+        )
 
 
 def _has_no_labels(raw: RawTable, split: str, text: str, label: str) -> bool:
@@ -96,7 +109,7 @@ def _has_no_labels(raw: RawTable, split: str, text: str, label: str) -> bool:
     if missing:
         raise DataError(
             f"{raw.path} has no column {', '.join(map(repr, sorted(missing)))} "
-            f"(columns: {described(raw)}), but the train file has. Make the headers equal."
+            f"(columns: {described(raw)}), but the train file has. Make the headers equal; only test may lack labels."
         )
     return False
 
@@ -154,13 +167,16 @@ def _check_unknown(
 
 
 def _check_first_line(
-    raw: RawTable, spec: DatasetSpec, train: "Counter[Label]", label: str
+    raw: RawTable, spec: DatasetSpec, known: "Counter[Label]", label: str
 ) -> None:
-    """Refuse a label that only the first line has, where nobody said whether that is a header."""
+    """Refuse a label that only the first line has, where nobody said whether that is a header.
+
+    `known` counts the labels of the split, and of train.
+    """
     if spec.header != "auto" or not raw.is_text or raw.has_header:
         return
     first = raw.head[0][raw.names.index(label)].strip()
-    if train.total() >= MANY_ROWS and train[first] == 1:
+    if known.total() >= MANY_ROWS and known[first] == 1:
         raise DataError(
             f"The label {shown(first)} stands only in the first line of {raw.path}: a header? "
             "Pass --header yes, or --header no if it is a row."

@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 Cells = list[Any]  # Any: str in text files, whatever a typed column holds elsewhere
+Row = list[str]
+Chunk = tuple[list[int], list[Row]]  # where each row of a text file begins, its fields
+CHUNK_ROWS = 16_384
+CHUNK_CHARS = 4 * 2**20
 HEAD_ROWS = 1000  # as many as a look at the beginning takes in
 FIRST_LINES = 10  # line numbers that a message lists
 
@@ -26,60 +30,6 @@ class Batch:
     columns: list[Cells]
 
 
-@dataclass(frozen=True)
-class Doubt:
-    """A row of a text file that may have been read wrongly; its label will tell.
-
-    Attributes
-    ----------
-    line : int
-    label : str
-        For ``wide``: the label of a row with extra fields. For ``swallowed``: the label of what looks like a
-        row of its own inside a quoted field. For ``short``, a row that lacks fields: empty.
-    why : {"wide", "swallowed", "short"}
-    """
-
-    line: int
-    label: str
-    why: str
-
-
-class RawTable(Protocol):
-    """A table being read; can be read once.
-
-    Attributes
-    ----------
-    path : str
-        For error messages.
-    names : list of str
-        From the header or the types, else ``"1"``, ``"2"``, ….
-    head : list of rows
-        Up to `HEAD_ROWS` first rows, for guessing what columns mean.
-    is_text : bool
-        Whether cells are the text between separators, without types of their own.
-    has_header : bool
-    notes : dict
-        What was found on the way; complete when all is read.
-    doubts : list of Doubt
-        Complete when all is read.
-    close : callable () -> None
-        To be called at the end: lets the file go; raises `DataError` if it was not the expected one.
-    """
-
-    path: str
-    names: list[str]
-    head: list[Sequence[Any]]  # Any: as in `Cells`
-    is_text: bool
-    has_header: bool
-    notes: dict[str, object]
-    doubts: list[Doubt]
-    close: Callable[[], None]
-
-    def read(self, wanted: Sequence[int]) -> Iterator[Batch]:
-        """Yield the rows' cells in the columns at positions `wanted`."""
-        ...
-
-
 @dataclass
 class Lines:
     """How many rows have something in common, and where the first of them are."""
@@ -98,6 +48,81 @@ class Lines:
         more = self.count - len(self.first)
         listed = ", ".join(map(str, self.first))
         return f"{listed} and {more:,} more" if more else listed
+
+
+MAX_DOUBTS = 1000
+
+
+@dataclass
+class Doubts:
+    """Rows of a text file that may have been read wrongly; their labels will tell.
+
+    Attributes
+    ----------
+    wide : Lines
+        Rows with further fields that are not empty.
+    wide_labels : dict of str to list of int
+        How many of them have each label, and the first one's line.
+    swallowed : dict of str to list of int
+        The same of the rows that quoted fields of others look like.
+    """
+
+    wide: Lines = field(default_factory=Lines)
+    wide_labels: dict[str, list[int]] = field(default_factory=dict)
+    swallowed: dict[str, list[int]] = field(default_factory=dict)
+
+    def add_wide(self, label: str, line: int) -> None:
+        """Note a row with further fields."""
+        self.wide.add(line)
+        _count(self.wide_labels, label, line)
+
+    def add_swallowed(self, label: str, line: int) -> None:
+        """Note a row that holds what looks like others."""
+        _count(self.swallowed, label, line)
+
+
+def _count(labels: dict[str, list[int]], label: str, line: int) -> None:
+    """Count a label; of more than `MAX_DOUBTS` different ones, further ones would say nothing new."""
+    if label in labels:
+        labels[label][0] += 1
+    elif len(labels) < MAX_DOUBTS:
+        labels[label] = [1, line]
+
+
+class RawTable(Protocol):
+    """A table being read; can be read once.
+
+    Attributes
+    ----------
+    path : str
+        For error messages.
+    names : list of str
+        From the header or the types, else ``"1"``, ``"2"``, ….
+    head : list of rows
+        Up to `HEAD_ROWS` first rows, for guessing what columns mean.
+    is_text : bool
+        Whether cells are the text between separators, without types of their own.
+    has_header : bool
+    notes : dict
+        What was found on the way; complete when all is read.
+    doubts : Doubts
+        Complete when all is read.
+    close : callable () -> None
+        To be called at the end: lets the file go; raises `DataError` if it was not the expected one.
+    """
+
+    path: str
+    names: list[str]
+    head: list[Sequence[Any]]  # Any: as in `Cells`
+    is_text: bool
+    has_header: bool
+    notes: dict[str, object]
+    doubts: Doubts
+    close: Callable[[], None]
+
+    def read(self, wanted: Sequence[int], limit: int | None = None) -> Iterator[Batch]:
+        """Yield the cells of all rows, or of the first `limit`, in the columns at positions `wanted`."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,19 @@ from pipeline.errors import DataError, HubError, shown
 
 Sha256 = Callable[[Path], str]
 NAMED = ("sst2", "sst2-tutorial", "sample")
+# Data in forms that are not read here: such a split is refused, not passed over.
+UNREADABLE = {
+    ".arrow",
+    ".bz2",
+    ".feather",
+    ".json",
+    ".ods",
+    ".xls",
+    ".xlsx",
+    ".xz",
+    ".zip",
+    ".zst",
+}
 
 
 def find_source(spec: DatasetSpec, sha256: Sha256) -> Source:
@@ -117,6 +130,8 @@ def _folder_files(folder: Path) -> dict[str, Path]:
         ) from error
     for path in paths:
         split = SPLIT_NAMES.get(split_name(path)[0].lower())
+        if split is not None and path.suffix.lower() in UNREADABLE:
+            file_format(path)  # says what it is and what to do
         if split is None or not is_format(path):
             continue
         if split in found:
@@ -157,15 +172,22 @@ def _local_files(
         ) from error
 
     def read() -> dict[str, RawTable]:
+        train = open_file(files["train"], digests["train"], spec)
+        # a first line like that of train names the columns, too
+        named = tuple(train.names) if train.is_text and train.has_header else ()
         return {
-            split: open_file(path, digests[split], spec)
+            split: train
+            if split == "train"
+            else open_file(path, digests[split], spec, named)
             for split, path in files.items()
         }
 
     return Source(slug_of(name), {"files": digests, "formats": forms}, read)
 
 
-def open_file(path: Path, sha256: str, spec: DatasetSpec) -> RawTable:
+def open_file(
+    path: Path, sha256: str, spec: DatasetSpec, named: tuple[str, ...] = ()
+) -> RawTable:
     """Return the table in a file, which has to have the given digest when it was read to its end.
 
     Raises
@@ -179,7 +201,7 @@ def open_file(path: Path, sha256: str, spec: DatasetSpec) -> RawTable:
 
         return open_parquet(path, sha256)
     file = DigestedFile(path, sha256)
-    table = open_stream(cast("BinaryIO", file), str(path), form, spec)
+    table = open_stream(cast("BinaryIO", file), str(path), form, spec, named)
 
     def close() -> None:
         with file:
@@ -189,7 +211,13 @@ def open_file(path: Path, sha256: str, spec: DatasetSpec) -> RawTable:
     return table
 
 
-def open_stream(stream: BinaryIO, path: str, form: str, spec: DatasetSpec) -> RawTable:
+def open_stream(
+    stream: BinaryIO,
+    path: str,
+    form: str,
+    spec: DatasetSpec,
+    named: tuple[str, ...] = (),
+) -> RawTable:
     """Return the table in the bytes of a text file.
 
     Parameters
@@ -201,6 +229,8 @@ def open_stream(stream: BinaryIO, path: str, form: str, spec: DatasetSpec) -> Ra
         As `file_format` gives it, but not ``parquet``.
     spec : DatasetSpec
         Separator, header, columns asked for, and the most bytes to read.
+    named : tuple of str
+        Further names by which a header is known.
     """
     from pipeline.datasets.text import open_text
     from pipeline.datasets.typed import JsonTable
@@ -210,7 +240,7 @@ def open_stream(stream: BinaryIO, path: str, form: str, spec: DatasetSpec) -> Ra
     if kind == "jsonl":
         return JsonTable(blocks, path)
     wanted = (spec.text_column, spec.label_column)
-    named = tuple(name for name in wanted if name != "auto" and not name.isdigit())
+    named += tuple(name for name in wanted if name != "auto" and not name.isdigit())
     return open_text(
         blocks,
         path,
@@ -224,11 +254,12 @@ def open_stream(stream: BinaryIO, path: str, form: str, spec: DatasetSpec) -> Ra
 def _tutorial(spec: DatasetSpec) -> Source:
     def read() -> dict[str, RawTable]:
         import urllib.request
+        from http.client import HTTPException
 
         try:
             with urllib.request.urlopen(pins.TUTORIAL_URL, timeout=10) as answer:
                 data = answer.read()
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             raise HubError(
                 f"Could not fetch data set sst2-tutorial from {pins.TUTORIAL_URL}: {error}\n{hub.ROUTES}"
             ) from error

@@ -6,9 +6,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from pipeline.datasets.files import BLOCK_BYTES
-from pipeline.datasets.raw import HEAD_ROWS, Batch, Cells, Doubt, Lines
-from pipeline.datasets.text import MAX_DOUBTS, check_names
+from pipeline.datasets.files import BLOCK_BYTES, state_of
+from pipeline.datasets.raw import HEAD_ROWS, Batch, Cells, Doubts, Lines
+from pipeline.datasets.text import check_names
 from pipeline.errors import DataError, shown
 from pipeline.storage import sha256_file
 
@@ -16,7 +16,6 @@ Columns = Mapping[str, Cells]
 BATCH_ROWS = 2048
 BATCH_CHARS = 4 * 2**20  # where rows are long, a batch has fewer of them
 FIRST_ROWS = 64  # of Parquet read at once until it is known how long they are
-MISSING = object()  # a JSON object without the key
 
 
 JsonRow = tuple[int, dict[str, Any], int]  # line, object, characters; Any: JSON values
@@ -57,18 +56,33 @@ class TypedTable:
             )
         self.names, self.head, self.path = list(names), head, path
         self.notes: dict[str, object] = {"header": True}
-        self.doubts: list[Doubt] = []
+        self.doubts = Doubts()
         self.close = close
         self._columns = columns
 
-    def read(self, wanted: Sequence[int]) -> Iterator[Batch]:
-        """Yield the rows' cells in the columns at positions `wanted`."""
+    def read(self, wanted: Sequence[int], limit: int | None = None) -> Iterator[Batch]:
+        """Yield the cells of all rows, or of the first `limit`, in the columns at positions `wanted`.
+
+        Raises
+        ------
+        DataError
+            If rows further on lack one of the columns.
+        """
         names = [self.names[i] for i in wanted]
         begin = 1
         for columns in self._columns(names):
-            cells = [list(columns[name]) for name in names]
+            lacking = [name for name in names if name not in columns]
+            if lacking:
+                raise DataError(
+                    f"{self.path} has no column {', '.join(map(repr, lacking))} from row {begin:,} on. "
+                    "Make its parts equal, or pass a file."
+                )
+            left = None if limit is None else limit - begin + 1
+            cells = [list(columns[name])[:left] for name in names]
             yield Batch(list(range(begin, begin + len(cells[0]))), cells)
             begin += len(cells[0])
+            if limit is not None and begin > limit:
+                return
 
 
 class JsonTable:
@@ -96,7 +110,7 @@ class JsonTable:
         self.path = path
         self.close: Callable[[], None] = lambda: None
         self.notes: dict[str, object] = {"header": True, "blank_lines": 0}
-        self.doubts: list[Doubt] = []
+        self.doubts = Doubts()
         rows = self._objects(blocks)
         head = _some(rows, HEAD_ROWS)
         if not head:
@@ -123,8 +137,8 @@ class JsonTable:
                     n_blank += 1
             self.notes.update(blank_lines=n_blank, lines=line)
 
-    def read(self, wanted: Sequence[int]) -> Iterator[Batch]:
-        """Yield the rows' cells in the columns at positions `wanted`.
+    def read(self, wanted: Sequence[int], limit: int | None = None) -> Iterator[Batch]:
+        """Yield the cells of all rows, or of the first `limit`, in the columns at positions `wanted`.
 
         Raises
         ------
@@ -133,15 +147,14 @@ class JsonTable:
         """
         names = [self.names[i] for i in wanted]
         lacking = Lines()
-        while rows := _some(self._rows, BATCH_ROWS):
+        taken = self._rows if limit is None else islice(self._rows, limit)
+        while rows := _some(taken, BATCH_ROWS):
             whole = []
             for line, row, _ in rows:
                 if all(name in row for name in names):
                     whole.append((line, row))
                 else:
                     lacking.add(line)
-                    if lacking.count <= MAX_DOUBTS:
-                        self.doubts.append(Doubt(line, "", "short"))
             lines = [line for line, _ in whole]
             yield Batch(lines, [[row[name] for _, row in whole] for name in names])
         if lacking.count:
@@ -193,63 +206,69 @@ def open_parquet(path: Path, sha256: str) -> TypedTable:
     DataError
         If the file changed, is damaged, or has no rows.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    file = _ParquetFile(path, sha256)
+    check_names(file.names, str(path))
+    head = first_rows(file.columns(file.names), file.names)
+    longest = max((sum(map(_length, row)) for row in head), default=0)
+    file.n_rows = _rows_at_once(max(file.mean_bytes, longest))
+    return TypedTable(file.names, file.columns, head, str(path), file.close)
 
-    try:
-        signature, found = _signature(path), sha256_file(path)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read any more: {error.strerror}. Run the same command again."
-        ) from error
-    if found != sha256:
-        raise DataError(
-            f"{path} changed while the run was starting. Run the same command again."
-        )
 
-    changed = DataError(
-        f"{path} changed while it was read. Run the same command again."
-    )
+class _ParquetFile:
+    """A Parquet file being read, `n_rows` at a time."""
 
-    def has_changed() -> bool:
-        return not path.exists() or _signature(path) != signature
+    def __init__(self, path: Path, sha256: str) -> None:
+        import pyarrow.parquet as pq
 
-    def broken(error: Exception) -> DataError:
-        if has_changed():
-            return changed
-        return DataError(
-            f"{path} cannot be read as Parquet: {error}. Write it again, or fetch it again."
-        )
-
-    try:
-        parquet = pq.ParquetFile(path, buffer_size=BLOCK_BYTES, pre_buffer=False)
-        names = list(parquet.schema_arrow.names)
-    except Exception as error:  # pyarrow's own family of errors
-        raise broken(error) from error
-
-    def columns(wanted: list[str], n_rows: int) -> Iterator[Columns]:
+        self._path = path
         try:
-            for batch in parquet.iter_batches(n_rows, columns=wanted):
+            self._state, found = state_of(path), sha256_file(path)
+        except OSError as error:
+            raise DataError(
+                f"{path} cannot be read any more: {error.strerror}. Run the same command again."
+            ) from error
+        if found != sha256:
+            raise DataError(
+                f"{path} changed while the run was starting. Run the same command again."
+            )
+        try:
+            self._file = pq.ParquetFile(path, buffer_size=BLOCK_BYTES, pre_buffer=False)
+            self.names = list(self._file.schema_arrow.names)
+        except Exception as error:  # pyarrow's own family of errors
+            raise self._broken(error) from error
+        groups = map(self._file.metadata.row_group, range(self._file.num_row_groups))
+        size = sum(group.total_byte_size for group in groups)
+        # a text that repeats is stored once, so this may be too little: `open_parquet` looks at the first rows
+        self.mean_bytes = size / max(1, self._file.metadata.num_rows)
+        self.n_rows = min(FIRST_ROWS, _rows_at_once(self.mean_bytes))
+
+    def columns(self, wanted: list[str]) -> Iterator[Columns]:
+        """Yield the named columns of some rows at a time."""
+        import pyarrow as pa
+
+        try:
+            for batch in self._file.iter_batches(self.n_rows, columns=wanted):
                 table = pa.Table.from_batches([batch])
                 yield {name: table.column(name).to_pylist() for name in wanted}
         except Exception as error:
-            raise broken(error) from error
+            raise self._broken(error) from error
 
-    def close() -> None:
-        if has_changed():
-            raise changed
+    def _broken(self, error: Exception) -> DataError:
+        self._check_state()
+        return DataError(
+            f"{self._path} cannot be read as Parquet: {error}. Write it again, or fetch it again."
+        )
 
-    check_names(names, str(path))
-    metadata = parquet.metadata
-    size = sum(
-        metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)
-    )
-    n_rows = _rows_at_once(size / max(1, metadata.num_rows))
-    head = first_rows(columns(names, min(n_rows, FIRST_ROWS)), names)
-    n_rows = min(n_rows, _rows_at_once(_longest(head)))  # long texts may be stored once
-    return TypedTable(
-        names, lambda wanted: columns(wanted, n_rows), head, str(path), close
-    )
+    def close(self) -> None:
+        """Let the file go; raises `DataError` if it is not what it was."""
+        self._file.close()
+        self._check_state()
+
+    def _check_state(self) -> None:
+        if state_of(self._path) != self._state:
+            raise DataError(
+                f"{self._path} changed while it was read. Run the same command again."
+            )
 
 
 def _rows_at_once(size: float) -> int:
@@ -257,11 +276,8 @@ def _rows_at_once(size: float) -> int:
     return max(1, min(BATCH_ROWS, int(BATCH_CHARS / max(1.0, size))))
 
 
-def _longest(rows: Sequence[Sequence[Any]]) -> int:  # Any: typed cells
-    return max(
-        (sum(len(cell) for cell in row if isinstance(cell, str)) for row in rows),
-        default=0,
-    )
+def _length(cell: Any) -> int:  # Any: a typed cell
+    return len(cell) if isinstance(cell, str) else 0
 
 
 def first_rows(
@@ -273,12 +289,7 @@ def first_rows(
     for batch in batches:
         more = list(zip(*(batch[name] for name in names), strict=True))
         rows += more
-        size += sum(len(cell) for row in more for cell in row if isinstance(cell, str))
+        size += sum(_length(cell) for row in more for cell in row)
         if len(rows) >= HEAD_ROWS or size > BATCH_CHARS:
             break
     return rows[:HEAD_ROWS]
-
-
-def _signature(path: Path) -> tuple[int, int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns, found.st_ino

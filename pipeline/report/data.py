@@ -3,6 +3,7 @@
 from typing import Any
 
 from pipeline.datasets.ledger import SPLITS
+from pipeline.errors import word
 
 Json = dict[str, Any]  # Any: JSON values
 MAX_LABELS = 10
@@ -37,14 +38,15 @@ def _rows(dataset: Json) -> str:
         )
     read = sum(notes["rows_read"] for notes in dataset["splits"].values())
     columns = f"text {dataset['text_column']!r}, label {dataset['label_column']!r}"
-    return f"{read:,} read: {', '.join(parts)}; columns {columns}"
+    header = "" if dataset["splits"]["train"]["header"] else " (no header line)"
+    return f"{read:,} read: {', '.join(parts)}; columns {columns}{header}"
 
 
 def _labels(counts: dict[str, int]) -> str:
     total = sum(counts.values())
     largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     shares = [
-        f"{label if label.isprintable() else repr(label)} {n:,} ({_percent(n, total)})"
+        f"{word(label)} {n:,} ({_percent(n, total)})"
         for label, n in largest[:MAX_LABELS]
     ]
     more = len(counts) - MAX_LABELS
@@ -83,13 +85,13 @@ def _length(texts: Json) -> str:
 
 def _overlap(texts: Json, overlap: Json) -> str:
     parts = [
-        f"{texts['in_train'][split]:,} {split} rows whose text train holds"
+        f"{texts['in_train'][split]:,} {split} rows with exactly a training text"
         for split in SPLITS
         if split in texts["in_train"]
     ]
     scored = (
-        f"{100 * overlap['share']:.1f} % of scored rows: {overlap['identical']:,} identical to a training text, "
-        f"{overlap['contained']:,} contained in one, {overlap['containing']:,} containing one"
+        f"{100 * overlap['share']:.1f} % of scored rows: {overlap['identical']:,} identical to a training text but for "
+        f"case and spaces, {overlap['contained']:,} contained in one, {overlap['containing']:,} containing one"
     )
     return "; ".join([scored, *parts])
 
