@@ -22,15 +22,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="what is installed, which files are used, and how to do without a hub",
     )
     doctor.set_defaults(run=_doctor)
-    options = parser.parse_args(arguments)
+    explain_run = commands.add_parser(
+        "explain-run",
+        help="why each stage of TrainLogReg will run or not; takes its options",
+        add_help=False,
+    )
+    explain_run.set_defaults(run=_explain_run)
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.run is not _explain_run:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        return int(options.run())
+        return int(options.run(rest))
     except PipelineError as error:
         print(error, file=sys.stderr)
         return 1
 
 
-def _doctor() -> int:
+def _explain_run(options: Sequence[str]) -> int:
+    from luigi.cmdline_parser import CmdlineParser
+
+    import tasks  # noqa: F401  # its defaults come first
+    from tasks.explain import explain
+    from tasks.train import TrainLogReg
+
+    with CmdlineParser.global_instance(["TrainLogReg", *options]) as parser:
+        job = parser.get_task_obj()
+    assert isinstance(job, TrainLogReg)  # as named
+    print("\n".join(map(str, explain(job))))
+    return 0
+
+
+def _doctor(_: Sequence[str]) -> int:
     from tasks.doctor import examine
 
     lines, is_healthy = examine()

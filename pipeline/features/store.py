@@ -12,6 +12,7 @@ Each is a directory published whole (`pipeline.storage`). Shards are immutable a
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,17 @@ def row_key(text: str) -> bytes:
 def row_keys(texts: Iterable[str]) -> Keys:
     """Return the keys of texts as an array of 16-byte strings, shape (n,)."""
     return np.frombuffer(b"".join(map(row_key, texts)), dtype="S16")
+
+
+def stored_keys(folder: Path) -> Keys:
+    """Return the keys that the shards of a store hold, shape (n,), unchecked; only looks, and moves nothing."""
+    found = [np.empty(0, dtype="S16")]
+    for path in sorted((folder / "shards").glob("*/keys.npy")):
+        with suppress(
+            ValueError, OSError, EOFError
+        ):  # damaged: as if it were not there
+            found.append(np.load(path, allow_pickle=False))
+    return np.concatenate(found)
 
 
 class FeatureStore:

@@ -1,0 +1,173 @@
+"""Why each stage will run or not: which field of its key changed since which run, or what is missing or damaged."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pipeline.errors import CacheError, shown
+from pipeline.storage import read_manifest
+from tasks import ledger
+from tasks.base import Stage
+from tasks.dataset import PrepareDataset
+from tasks.features import ExtractFeatures
+from tasks.train import TrainLogReg
+
+Json = dict[str, Any]  # Any: JSON values
+LAST_RUNS = 200  # that a stage is compared with
+MAX_CHANGES = 5
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a stage will do, and why.
+
+    Attributes
+    ----------
+    stage : str
+    reasons : list of str
+        Why it will run; empty if it is up to date.
+    """
+
+    stage: str
+    reasons: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """Return a line, or several if there are several reasons."""
+        if not self.reasons:
+            return f"{self.stage:<16} up to date"
+        return f"{self.stage:<16} will run: " + f"\n{'':<28}".join(self.reasons)
+
+
+def explain(job: TrainLogReg) -> list[Explanation]:
+    """Return an explanation for every stage of a job, in the order in which they run.
+
+    Nothing is written but the memory of digests.
+
+    Completeness trusts the sizes of files, as a run does; a changed bit is noticed when a stage is read.
+    """
+    runs = [
+        run for run in ledger.entries(job.root) if isinstance(run.get("keys"), dict)
+    ]
+    found = []
+    for name, stage in job.upstream.items():
+        if stage.complete():
+            found.append(Explanation(name))
+            continue
+        reasons = list(_damage(stage)) or _changes(name, stage, runs[-LAST_RUNS:])
+        if isinstance(stage, ExtractFeatures):
+            reasons.append(_new_rows(stage))
+        found.append(Explanation(name, reasons))
+    return found
+
+
+def _damage(stage: Stage) -> Iterator[str]:
+    """Yield what is missing or of another size in a stage's directories, as far as they are there."""
+    for directory in stage.directories:
+        if not directory.exists():
+            continue
+        try:
+            manifest = read_manifest(directory)
+        except CacheError as error:
+            yield str(error)
+            continue
+        for name, entry in manifest["files"].items():
+            path = directory / name
+            if not path.is_file():
+                yield f"{path} is missing"
+            elif path.stat().st_size != entry["size"]:
+                yield f"{path} has {path.stat().st_size:,} bytes, expected {entry['size']:,}"
+        for shard in manifest["facts"].get("shards", []):
+            if not (directory.parent.parent / "shards" / shard).is_dir():
+                yield f"shard {shard} of its features is missing"
+
+
+def _changes(name: str, stage: Stage, runs: Sequence[Json]) -> list[str]:
+    """Return what differs from the earlier run that is most like this one."""
+    nearest: tuple[int, list[str]] | None = None
+    for run in reversed(runs):
+        key = run["keys"].get(name)
+        when = f"the run of {run.get('when')}"
+        if key == stage.key:
+            return [f"{stage.directory} is gone, which {when} had"]
+        fields = _key_fields(stage, key)
+        if fields is None:
+            continue
+        changes = _differences(fields, stage.key_fields)
+        if nearest is None or len(changes) < nearest[0]:
+            said = [
+                *changes[:MAX_CHANGES],
+                *(["…"] if len(changes) > MAX_CHANGES else []),
+            ]
+            nearest = len(changes), [f"{'; '.join(said)} (since {when})"]
+    return nearest[1] if nearest else ["it never ran here"]
+
+
+def _key_fields(stage: Stage, key: object) -> Json | None:
+    """Return what an earlier key of a stage was made of; None if its result is not there any more."""
+    folder = stage.root / stage.folder
+    ending = str(key)[:12]
+    places = [*folder.glob(f"*-{ending}"), *folder.glob(f"*/datasets/{ending}")]
+    for place in places:
+        try:
+            manifest = read_manifest(place)
+        except CacheError:
+            continue
+        if manifest.get("key") == key:
+            fields: Json = manifest["key_fields"]
+            return fields
+    return None
+
+
+def _differences(before: Json, now: Mapping[str, object]) -> list[str]:
+    """Return ``field: old -> new`` for every leaf that differs, and which inputs are other ones."""
+    changes = list(_leaves(before, now, ""))
+    old, new = before.get("inputs", {}), now["inputs"]
+    assert isinstance(new, dict)  # as `Stage.key_fields` has it
+    inputs = [name for name in new if old.get(name) != new[name]]
+    return changes + ([f"other inputs: {', '.join(inputs)}"] if inputs else [])
+
+
+def _leaves(before: Json, now: Mapping[str, object], path: str) -> Iterator[str]:
+    for name in sorted({*before, *now} - {"inputs"}):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _leaves(old, new, f"{path}{name}.")
+        elif old != new:
+            yield f"{path}{name}: {_short(old)} -> {_short(new)}"
+
+
+def _short(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, str) and len(value) in {40, 64}:  # a commit or a digest
+        return value[:12]
+    return shown(value, 40)
+
+
+def _new_rows(stage: ExtractFeatures) -> str:
+    """Return how many of the data set's texts the store lacks; reads the data if no stage has yet."""
+    from pipeline.datasets.table import Table
+    from pipeline.features.store import row_keys, stored_keys
+
+    dataset = stage.upstream["dataset"]
+    assert isinstance(dataset, PrepareDataset)  # as `upstream` made it
+    texts = (
+        Table.load(dataset.directory).texts
+        if dataset.complete()
+        else _texts_of(dataset)
+    )
+    wanted = set(row_keys(texts).tolist())
+    new = len(wanted.difference(stored_keys(stage.store).tolist()))
+    return f"{new:,} of {len(wanted):,} distinct texts are new to the store"
+
+
+def _texts_of(dataset: PrepareDataset) -> list[str]:
+    """Return the texts of a data set that no stage has read yet."""
+    from pipeline.datasets.prepare import make_table
+    from pipeline.datasets.table import Table
+
+    with TemporaryDirectory() as folder:
+        make_table(dataset.source.read(), dataset.spec, Path(folder))
+        return Table.load(Path(folder)).texts
