@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline.errors import CacheError, shown
-from pipeline.storage import read_manifest
+from pipeline.storage import read_manifest, wrong_sizes
 from tasks import ledger
 from tasks.base import Stage
 from tasks.dataset import PrepareDataset
@@ -72,12 +72,7 @@ def _damage(stage: Stage) -> Iterator[str]:
         except CacheError as error:
             yield str(error)
             continue
-        for name, entry in manifest["files"].items():
-            path = directory / name
-            if not path.is_file():
-                yield f"{path} is missing"
-            elif path.stat().st_size != entry["size"]:
-                yield f"{path} has {path.stat().st_size:,} bytes, expected {entry['size']:,}"
+        yield from wrong_sizes(directory, manifest)
         for shard in manifest["facts"].get("shards", []):
             if not (directory.parent.parent / "shards" / shard).is_dir():
                 yield f"shard {shard} of its features is missing"

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -97,3 +98,11 @@ def make(spec: Any = None, **raws: Any) -> tuple[Table, dict[str, Any]]:
 def packed(data: str | bytes) -> bytes:
     """Return gzip bytes, the same each time."""
     return gzip.compress(data.encode() if isinstance(data, str) else data, mtime=0)
+
+
+def write_parquet(path: Path, labels: Sequence[object], **columns: Any) -> Path:
+    """Write a Parquet file of numbered texts with these labels, and its folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    texts = [f"text {i}" for i in range(len(labels))]
+    pd.DataFrame({"text": texts, "label": labels, **columns}).to_parquet(path)
+    return path

@@ -3,7 +3,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from pipeline import hub
@@ -12,7 +11,7 @@ from pipeline.datasets import hubsets, pins
 from pipeline.datasets.sources import find_source
 from pipeline.errors import DataError, HubError
 from pipeline.storage import sha256_file
-from tests.tables import make, read_out
+from tests.tables import make, read_out, write_parquet
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -28,13 +27,6 @@ def not_to_be_called(*args):
 def write(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content, encoding="utf-8")
-    return path
-
-
-def write_parquet(path, labels, **columns):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    texts = [f"text {i}" for i in range(len(labels))]
-    pd.DataFrame({"text": texts, "label": labels, **columns}).to_parquet(path)
     return path
 
 

@@ -3,7 +3,6 @@ import os
 import shutil
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from pipeline.config import DatasetSpec
@@ -11,7 +10,7 @@ from pipeline.datasets import pins
 from pipeline.datasets.sources import find_source, sample_path
 from pipeline.errors import DataError, HubError
 from pipeline.storage import DigestCache, sha256_file
-from tests.tables import make, packed, read_out
+from tests.tables import make, packed, read_out, write_parquet
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -31,13 +30,6 @@ def not_to_be_called(path):
 def write(path, content=TABLE):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content, encoding="utf-8")
-    return path
-
-
-def write_parquet(path, labels, **columns):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    texts = [f"text {i}" for i in range(len(labels))]
-    pd.DataFrame({"text": texts, "label": labels, **columns}).to_parquet(path)
     return path
 
 

@@ -7,6 +7,7 @@ from pipeline.storage.manifest import (
     is_complete,
     read_manifest,
     sha256_file,
+    wrong_sizes,
 )
 from pipeline.storage.publish import (
     Draft,
@@ -28,4 +29,5 @@ __all__ = [
     "read_manifest",
     "replace_file",
     "sha256_file",
+    "wrong_sizes",
 ]

@@ -6,7 +6,7 @@ A directory without a readable manifest does not exist for anybody.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +82,19 @@ def is_complete(directory: Path, key: str) -> bool:
     """
     try:
         manifest = read_manifest(directory)
-        return manifest.get("key") == key and all(
-            (directory / name).stat().st_size == entry["size"]
-            for name, entry in manifest["files"].items()
-        )
+        return manifest.get("key") == key and not any(wrong_sizes(directory, manifest))
     except (CacheError, OSError, KeyError, TypeError, ValueError):
         return False
+
+
+def wrong_sizes(directory: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is missing, or of another size than `manifest` says, in a sentence each."""
+    for name, entry in manifest["files"].items():
+        path = directory / name
+        if not path.exists():
+            yield f"{path} is missing"
+        elif (size := path.stat().st_size) != entry["size"]:
+            yield f"{path} has {size:,} bytes, expected {entry['size']:,}"
 
 
 def check_contents(directory: Path) -> dict[str, Any]:
