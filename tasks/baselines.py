@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import version
 
-from pipeline.storage import Draft
+from pipeline.storage import Draft, disk
 from tasks.base import Stage
 from tasks.dataset import PrepareDataset
 from tasks.options import DatasetOptions, SplitOptions
@@ -35,20 +35,19 @@ class FitBaselines(SplitOptions, DatasetOptions, Stage):
 
     def build(self, draft: Draft) -> str:
         """Fit both and store their probabilities for the scored rows."""
-        import numpy as np
-
         from pipeline.datasets.table import Table
         from pipeline.evaluation.baselines import majority_proba, tfidf_proba
 
         table = Table.load(self.upstream["dataset"].directory)
         split = self.upstream["split"].directory
-        fit, test = np.load(split / "fit.npy"), np.load(split / "test.npy")
+        fit, test = (disk.load_array(split / f"{name}.npy") for name in ("fit", "test"))
         labels, texts = table.labels[fit], [table.texts[i] for i in fit]
         classes = sorted(set(labels.tolist()))
         proba, facts = tfidf_proba(
             texts, labels, classes, [table.texts[i] for i in test]
         )
-        np.save(draft.path / "tfidf_logreg.npy", proba)
-        np.save(draft.path / "majority.npy", majority_proba(labels, classes, len(test)))
+        majority = majority_proba(labels, classes, len(test))
+        disk.save_array(draft.path / "tfidf_logreg.npy", proba)
+        disk.save_array(draft.path / "majority.npy", majority)
         draft.facts["tfidf_logreg"] = facts
         return f"majority, and TF-IDF with {facts['terms']:,} terms"

@@ -20,6 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.storage import disk
+
 logger = logging.getLogger(__name__)
 LEDGER = "runs.jsonl"
 _LOADED = time.monotonic()
@@ -97,11 +99,8 @@ def close(
     if run is None:
         return
     try:
-        notes = [
-            json.loads(line)
-            for line in run.journal.read_text(encoding="utf-8").splitlines()
-        ]
-        run.journal.unlink()
+        notes = [json.loads(line) for line in disk.read(run.journal).splitlines()]
+        disk.remove(run.journal)
     except (OSError, ValueError):
         return  # closed by a worker, or the folder is gone
     counts = {"rows_encoded": 0, "rows_reused": n_rows}
@@ -165,7 +164,7 @@ def write(root: Path, entry: Mapping[str, object]) -> None:
 def entries(root: Path) -> list[dict[str, Any]]:  # Any: JSON values
     """Return the ledger's lines, oldest first; a damaged line is left out."""
     try:
-        lines = (root / LEDGER).read_bytes().splitlines()
+        lines = disk.read(root / LEDGER).splitlines()
     except OSError:
         return []
     found = []
@@ -176,18 +175,13 @@ def entries(root: Path) -> list[dict[str, Any]]:  # Any: JSON values
 
 
 def _append(path: Path, entry: Mapping[str, object]) -> None:
-    """Add one JSON line in a single write, so that lines of several processes do not mix."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Add one JSON line."""
+    disk.make_folder(path.parent)
     data = (
         json.dumps(entry, ensure_ascii=False).encode("utf-8", "backslashreplace")
         + b"\n"
     )
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    try:
-        os.write(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    disk.append(path, data)
 
 
 atexit.register(close_failed)

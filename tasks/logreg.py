@@ -5,7 +5,7 @@ from functools import cached_property
 from importlib.metadata import version
 
 from pipeline.config import HeadSpec
-from pipeline.storage import Draft
+from pipeline.storage import Draft, disk
 from tasks.base import Stage
 from tasks.dataset import PrepareDataset
 from tasks.features import ExtractFeatures
@@ -57,15 +57,15 @@ class FitLogReg(
 
     def build(self, draft: Draft) -> str:
         """Fit on the training rows."""
-        import numpy as np
-
         from pipeline.datasets.table import Table
         from pipeline.features.store import load_features
         from pipeline.heads.head import save_head
         from pipeline.heads.logreg import fit_head
 
         split = self.upstream["split"].directory
-        fit, folds = np.load(split / "fit.npy"), np.load(split / "folds.npy")
+        fit, folds = (
+            disk.load_array(split / f"{name}.npy") for name in ("fit", "folds")
+        )
         labels = Table.load(self.upstream["dataset"].directory).labels[fit]
         features = load_features(self.upstream["features"].directory, self.root)[fit]
         head = fit_head(features, labels, self.spec, folds)

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from pipeline.config import SplitSpec
 from pipeline.errors import DataError
-from pipeline.storage import Draft
+from pipeline.storage import Draft, disk
 from tasks.base import Stage
 from tasks.dataset import PrepareDataset
 from tasks.options import DatasetOptions, SplitOptions, spec_of
@@ -46,8 +46,6 @@ class SplitDataset(SplitOptions, DatasetOptions, Stage):
 
     def build(self, draft: Draft) -> str:
         """Choose the rows and count what overlap remains."""
-        import numpy as np
-
         from pipeline.datasets.table import Table
         from pipeline.splitting import choose_split, count_overlap
 
@@ -60,7 +58,7 @@ class SplitDataset(SplitOptions, DatasetOptions, Stage):
         )
         self._answer_leak(overlap.identical, split.scored)
         for name in ("fit", "test", "folds"):
-            np.save(draft.path / f"{name}.npy", getattr(split, name))
+            disk.save_array(draft.path / f"{name}.npy", getattr(split, name))
         draft.facts.update(
             mode=split.mode,
             scored=split.scored,

@@ -11,7 +11,7 @@ from typing import Any
 import luigi
 
 from pipeline.errors import PipelineError
-from pipeline.storage import link_or_copy, quarantine, read_manifest
+from pipeline.storage import disk, link_or_copy, quarantine, read_manifest
 from tasks import ledger
 from tasks.base import Stage, keyed_directory
 from tasks.baselines import FitBaselines
@@ -80,7 +80,7 @@ class TrainLogReg(
     def finish(self, status: str) -> None:
         """Point ``latest`` at this result, write the ledger's line and print the headline."""
         report = json.loads(
-            (self.upstream["EvaluateModel"].directory / "report.json").read_bytes()
+            disk.read(self.upstream["EvaluateModel"].directory / "report.json")
         )
         figures = {
             name: {"value": figure["value"], "ci95": figure["ci95"]}
@@ -110,7 +110,7 @@ class TrainLogReg(
         folder = keyed_directory(self.root / self.folder, self.slug, self.key)
         if folder.exists() and not folder.is_dir():
             quarantine(folder, root=self.root)
-        folder.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(folder)
         report, predictor = (
             self.upstream["EvaluateModel"].directory,
             self.upstream["ExportPredictor"].directory,

@@ -589,7 +589,7 @@ def test_a27_a_file_younger_than_its_clock_is_hashed_again(tmp_path, monkeypatch
         hashed.append(found)
         return "0" * 64
 
-    monkeypatch.setattr("pipeline.storage.digests.sha256_file", sha256)
+    monkeypatch.setattr("pipeline.storage.disk.sha256_file", sha256)
 
     cache.sha256(path)
 

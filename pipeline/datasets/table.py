@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from pipeline.datasets.checks import Label, Rows
 from pipeline.errors import DataError, shown
+from pipeline.storage import disk
 
 FILE = "rows.parquet"
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -78,6 +80,7 @@ class TableWriter:
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE
         self._writer: pq.ParquetWriter | None = None
+        self._stream: BinaryIO
 
     def __enter__(self) -> "TableWriter":
         """Return itself."""
@@ -91,7 +94,8 @@ class TableWriter:
     ) -> None:
         """Finish the file."""
         if self._writer is not None:
-            self._writer.close()
+            with self._stream:
+                self._writer.close()
 
     def write(self, split: str, rows: Rows) -> None:
         """Append some rows of a split; the first decide whether labels are int64 or string."""
@@ -99,7 +103,8 @@ class TableWriter:
             return
         if self._writer is None:
             schema = _schema(rows.labels)
-            self._writer = pq.ParquetWriter(self._path, schema, compression="zstd")
+            self._stream = disk.create(self._path)
+            self._writer = pq.ParquetWriter(self._stream, schema, compression="zstd")
         n = len(rows.texts)
         columns = [
             *_text_columns(rows.texts),

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.storage import disk
+
 Features = NDArray[np.float32]
 
 
@@ -88,19 +90,16 @@ def probabilities_of(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def save_head(head: Head, directory: Path) -> None:
     """Write a head as ``head.json`` and one ``.npy`` an array."""
-    (directory / "head.json").write_text(
-        json.dumps(head.params(), indent=1, sort_keys=True), encoding="utf-8"
-    )
+    text = json.dumps(head.params(), indent=1, sort_keys=True)
+    disk.write(directory / "head.json", text.encode())
     for name in ARRAYS:
-        np.save(directory / f"{name}.npy", getattr(head, name))
+        disk.save_array(directory / f"{name}.npy", getattr(head, name))
 
 
 def load_head(directory: Path) -> Head:
     """Read what `save_head` wrote."""
-    params = json.loads((directory / "head.json").read_bytes())
-    arrays = {
-        name: np.load(directory / f"{name}.npy", allow_pickle=False) for name in ARRAYS
-    }
+    params = json.loads(disk.read(directory / "head.json"))
+    arrays = {name: disk.load_array(directory / f"{name}.npy") for name in ARRAYS}
     return head_of(params, arrays)
 
 

@@ -6,15 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipeline.config import EncoderSpec
 from pipeline.encoder.folder import weight_names
 from pipeline.encoder.identity import EncoderSource
 from pipeline.errors import ArtifactError
 from pipeline.heads.head import ARRAYS, load_head
 from pipeline.predictor.predictor import Parts, Predictor
-from pipeline.storage import check_contents
+from pipeline.storage import check_contents, disk
 
 
 def assemble(
@@ -54,12 +52,12 @@ def assemble(
                 f"{folder / name} changed since the features were made. Run the same command again."
             )
     head = load_head(model_dir)
-    probes = np.load(encoder_dir / "probes.npy", allow_pickle=False)
+    probes = disk.load_array(encoder_dir / "probes.npy")
     return Predictor(
         Parts(
             spec=replace(spec, encoder=source.name),
-            config=(encoder_dir / "config.json").read_bytes(),
-            tokenizer=(encoder_dir / "tokenizer.json").read_bytes(),
+            config=disk.read(encoder_dir / "config.json"),
+            tokenizer=disk.read(encoder_dir / "tokenizer.json"),
             special=facts["special"],
             weights=weights,
             head=head.params(),
@@ -67,7 +65,7 @@ def assemble(
             probe_features=probes,
             probe_proba=head.probabilities(probes),
             card={
-                **make_card(json.loads(report.read_bytes())),
+                **make_card(json.loads(disk.read(report))),
                 "versions": {**manifest["versions"], "sklearn": head.sklearn_version},
             },
         )

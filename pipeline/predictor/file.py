@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pipeline.config import EncoderSpec
 from pipeline.errors import ArtifactError
 from pipeline.predictor.predictor import Parts, Predictor
+from pipeline.storage import disk
 
 KIND, VERSION = "frostbert-predictor", 1
 ARRAYS = ("mean", "scale", "coef", "intercept")  # of the head
@@ -130,7 +131,8 @@ def save_predictor(predictor: Predictor, path: Path) -> None:
     """Write a predictor; the same predictor always gives the same bytes."""
     import joblib
 
-    joblib.dump(predictor, path, compress=0, protocol=4)
+    with disk.create(path) as stream:
+        joblib.dump(predictor, stream, compress=0, protocol=4)
 
 
 class _OneName(pickle.Unpickler):

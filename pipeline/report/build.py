@@ -24,7 +24,7 @@ from pipeline.features.store import load_features
 from pipeline.heads.head import Head, load_head
 from pipeline.report.data import data_lines
 from pipeline.report.words import headline, summary
-from pipeline.storage import read_manifest
+from pipeline.storage import disk, read_manifest
 
 SCHEMA_VERSION = 1
 N_ERRORS = 20
@@ -78,16 +78,14 @@ def build_report(inputs: ReportInputs) -> Json:
         If a stage's files are damaged.
     """
     table, head = Table.load(inputs.dataset), load_head(inputs.model)
-    test = np.load(inputs.split / "test.npy", allow_pickle=False)
+    test = disk.load_array(inputs.split / "test.npy")
     y = class_numbers(table.labels[test].tolist(), head.classes)
     ours = Scored(
         y, head.probabilities(load_features(inputs.features, inputs.root)[test])
     )
     measured = measure(ours)
     others = {
-        name: measure(
-            Scored(y, np.load(inputs.baselines / f"{name}.npy", allow_pickle=False))
-        )
+        name: measure(Scored(y, disk.load_array(inputs.baselines / f"{name}.npy")))
         for name in BASELINES
     }
     facts = read_manifest(inputs.dataset)["facts"]

@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.report import words
+from pipeline.storage import disk
 
 
 def write_report(report: dict[str, Any], directory: Path) -> None:  # Any: JSON values
@@ -14,16 +15,16 @@ def write_report(report: dict[str, Any], directory: Path) -> None:  # Any: JSON 
     text = json.dumps(
         report, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False
     )
-    (directory / "report.json").write_text(
-        text + "\n", encoding="utf-8", errors="backslashreplace"
-    )
+    _write(directory / "report.json", text + "\n")
     for name in ("report.md", "report.html"):
         rendered = (
             _environment().get_template(f"{name}.j2").render(report=report, words=words)
         )
-        (directory / name).write_text(
-            rendered, encoding="utf-8", errors="backslashreplace"
-        )
+        _write(directory / name, rendered)
+
+
+def _write(path: Path, text: str) -> None:
+    disk.write(path, text.encode("utf-8", "backslashreplace"))
 
 
 def _environment() -> Environment:

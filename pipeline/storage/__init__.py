@@ -1,12 +1,13 @@
 """Everything that touches our own files on disk: atomic directories, manifests, locks, digests."""
 
+from pipeline.storage import disk
 from pipeline.storage.digests import DigestCache
+from pipeline.storage.disk import sha256_file
 from pipeline.storage.locks import key_lock
 from pipeline.storage.manifest import (
     check_contents,
     is_complete,
     read_manifest,
-    sha256_file,
     wrong_sizes,
 )
 from pipeline.storage.publish import (
@@ -21,6 +22,7 @@ __all__ = [
     "DigestCache",
     "Draft",
     "check_contents",
+    "disk",
     "is_complete",
     "key_lock",
     "link_or_copy",

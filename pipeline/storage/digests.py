@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline.config import fingerprint
-from pipeline.storage.manifest import sha256_file
+from pipeline.storage import disk
 from pipeline.storage.publish import replace_file
 
 YOUNG_S = 2.0
@@ -32,7 +32,7 @@ class DigestCache:
     def _read(self) -> dict[str, list[object]]:
         """Return what is remembered; nothing if a byte of it is not as it was written."""
         try:
-            memory = json.loads(self._path.read_bytes())
+            memory = json.loads(disk.read(self._path))
             entries: dict[str, list[object]] = memory["entries"]
             return entries if memory["digest"] == fingerprint(entries) else {}
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
@@ -57,7 +57,7 @@ class DigestCache:
         known = self._known.get(str(path))
         if isinstance(known, list) and known[:-1] == signature:
             return str(known[-1])
-        digest = sha256_file(path)
+        digest = disk.sha256_file(path)
         if time.time() - stat.st_mtime > YOUNG_S:
             self._known[str(path)] = [*signature, digest]
             self._save()
@@ -65,6 +65,6 @@ class DigestCache:
 
     def _save(self) -> None:
         with suppress(OSError):  # a read-only artifacts folder: hash again next time
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            disk.make_folder(self._path.parent)
             memory = {"entries": self._known, "digest": fingerprint(self._known)}
             replace_file(self._path, json.dumps(memory, indent=0).encode())

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.storage import disk
+
 logger = logging.getLogger(__name__)
 
 try:
@@ -25,7 +27,7 @@ def key_lock(root: Path, name: str) -> Iterator[None]:
     """
     path = root / "locks" / name
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(path.parent)
         stream = path.open("a")
     except OSError as error:
         logger.debug(

@@ -4,7 +4,6 @@ A manifest names its stage, full key and key fields, and every file with size an
 A directory without a readable manifest does not exist for anybody.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,16 +11,11 @@ from typing import Any
 
 from pipeline.config import fingerprint
 from pipeline.errors import CacheError
+from pipeline.storage import disk
 
 MANIFEST = "manifest.json"
 FORMAT = 1
 MAX_MANIFEST_BYTES = 64 * 2**20  # a manifest is small; more is not one of ours
-
-
-def sha256_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, as 64 hex digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:  # Any: values of a JSON object
@@ -34,11 +28,12 @@ def read_manifest(directory: Path) -> dict[str, Any]:  # Any: values of a JSON o
     """
     path = directory / MANIFEST
     try:
-        if path.stat().st_size > MAX_MANIFEST_BYTES:
+        data = disk.read(path, MAX_MANIFEST_BYTES + 1)
+        if len(data) > MAX_MANIFEST_BYTES:
             raise CacheError(
                 f"{path} is larger than any manifest. Remove the directory and run again."
             )
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(data)
     except (OSError, ValueError, RecursionError) as error:
         raise CacheError(
             f"No readable manifest in {directory}: {error}. Run the pipeline again to rebuild it."
@@ -69,7 +64,9 @@ def digest_of(manifest: Mapping[str, object]) -> str:
 def is_newer(directory: Path) -> bool:
     """Tell whether a later version of this package wrote `directory`."""
     try:
-        found = json.loads((directory / MANIFEST).read_bytes())["format"]
+        found = json.loads(disk.read(directory / MANIFEST, MAX_MANIFEST_BYTES))[
+            "format"
+        ]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
     return isinstance(found, int) and found > FORMAT
@@ -109,7 +106,7 @@ def check_contents(directory: Path) -> dict[str, Any]:
     for name, entry in manifest["files"].items():
         path = directory / name
         try:
-            found = sha256_file(path)
+            found = disk.sha256_file(path)
         except (OSError, ValueError) as error:  # ValueError: no name a file can have
             raise CacheError(f"{path} cannot be read: {error}.") from error
         if not isinstance(entry, dict) or found != entry.get("sha256"):
@@ -122,6 +119,6 @@ def check_contents(directory: Path) -> dict[str, Any]:
 def describe_files(directory: Path) -> dict[str, dict[str, object]]:
     """Return name, size and SHA-256 of every file directly in `directory`, sorted by name."""
     return {
-        path.name: {"size": path.stat().st_size, "sha256": sha256_file(path)}
+        path.name: {"size": path.stat().st_size, "sha256": disk.sha256_file(path)}
         for path in sorted(directory.iterdir())
     }

@@ -13,11 +13,12 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import CacheError
+from pipeline.storage import disk
 from pipeline.storage.manifest import (
     FORMAT,
     MANIFEST,
@@ -78,14 +79,15 @@ def publish_directory(
     )
     try:
         with _disk_errors(root):
-            scratch.mkdir(parents=True)
+            disk.make_folder(scratch)
         draft = Draft(scratch)
         with _disk_errors(root):
             yield draft
             _seal(draft, {"stage": stage, "key": key, "key_fields": key_fields})
             _install(scratch, final, root=root, key=key)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        with suppress(OSError):
+            disk.remove_tree(scratch)
 
 
 @contextmanager
@@ -116,13 +118,10 @@ def _seal(draft: Draft, identity: Mapping[str, object]) -> None:
     }
     whole = {**manifest, "digest": digest_of(manifest)}
     text = json.dumps(whole, indent=1, sort_keys=True, allow_nan=False)
-    (draft.path / MANIFEST).write_text(text, encoding="utf-8")
-    umask = os.umask(0)
-    os.umask(umask)
+    disk.write(draft.path / MANIFEST, text.encode())
     for path in draft.path.iterdir():
-        path.chmod(0o444 & ~umask)
-        _fsync(path)
-    _fsync(draft.path)
+        disk.seal(path)
+    disk.sync(draft.path)
 
 
 def loaded_versions() -> dict[str, str]:
@@ -137,9 +136,9 @@ def loaded_versions() -> dict[str, str]:
 
 def _install(scratch: Path, final: Path, *, root: Path, key: str) -> None:
     """Rename `scratch` to `final`; an equal directory already there wins, a damaged one makes way."""
-    final.parent.mkdir(parents=True, exist_ok=True)
+    disk.make_folder(final.parent)
     try:
-        scratch.rename(final)
+        disk.rename(scratch, final)
     except OSError:
         if not os.path.lexists(final):  # a dangling link is in the way, too
             raise
@@ -151,8 +150,8 @@ def _install(scratch: Path, final: Path, *, root: Path, key: str) -> None:
                 "Update, or pass another --artifacts folder."
             ) from None
         quarantine(final, root=root)
-        scratch.rename(final)
-    _fsync(final.parent)
+        disk.rename(scratch, final)
+    disk.sync(final.parent)
 
 
 def quarantine(directory: Path, *, root: Path) -> Path:
@@ -162,8 +161,8 @@ def quarantine(directory: Path, *, root: Path) -> Path:
     """
     place = root / "quarantine" / f"{directory.name}.{secrets.token_hex(4)}"
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        directory.rename(place)
+        disk.make_folder(place.parent)
+        disk.rename(directory, place)
     except FileNotFoundError:
         pass  # another run was quicker
     except OSError as error:
@@ -177,34 +176,24 @@ def replace_file(path: Path, data: bytes) -> None:
     """Write `data` beside `path`, make it durable and rename it over `path`."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        with scratch.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        scratch.replace(path)
+        disk.write(scratch, data)
+        disk.sync(scratch)
+        disk.rename(scratch, path)
     finally:
-        scratch.unlink(missing_ok=True)
+        disk.remove(scratch)
 
 
 def link_or_copy(target: Path, link: Path) -> None:
     """Make `link` a relative symbolic link to `target`, atomically; a copy where links cannot be made."""
     scratch = link.with_name(f".{link.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        scratch.symlink_to(os.path.relpath(target, link.parent))
+        disk.link(os.path.relpath(target, link.parent), scratch)
     except OSError:
         (shutil.copytree if target.is_dir() else shutil.copy2)(target, scratch)
     try:
         if link.is_dir() and not link.is_symlink():
-            shutil.rmtree(link)  # an earlier copy: a rename cannot replace it
-        scratch.replace(link)
+            disk.remove_tree(link)  # an earlier copy: a rename cannot replace it
+        disk.rename(scratch, link)
     finally:
         if scratch.is_symlink():
-            scratch.unlink()
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            disk.remove(scratch)

@@ -1,0 +1,129 @@
+"""The few operations by which our own files are made, read and removed; nothing else touches them.
+
+Each is a plain function of this module, called as ``disk.rename(…)``: what a full disk, a broken one or a sudden end
+does at any of them is tried out by replacing them (``tests/faulty_disk.py``).
+"""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any, BinaryIO
+
+OPERATIONS = (
+    "append",
+    "create",
+    "link",
+    "load_array",
+    "make_folder",
+    "read",
+    "remove",
+    "remove_tree",
+    "rename",
+    "save_array",
+    "seal",
+    "sha256_file",
+    "sync",
+    "write",
+)
+Array = Any  # an ndarray; naming it would import numpy, which a run with nothing to do does without
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, with those above it; fine if it is there."""
+    path.mkdir(parents=True, exist_ok=True)
+
+
+def create(path: Path) -> BinaryIO:
+    """Open a file for a library that writes it piece by piece."""
+    return path.open("wb")
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file."""
+    with create(path) as stream:
+        stream.write(data)
+
+
+def save_array(path: Path, array: Array) -> None:
+    """Write an array as a ``.npy`` file."""
+    import numpy as np
+
+    with create(path) as stream:
+        np.save(stream, array, allow_pickle=False)
+
+
+def append(path: Path, data: bytes) -> None:
+    """Add bytes to a file in a single write, durably, so that those of several processes do not mix."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        os.write(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read(path: Path, limit: int = -1) -> bytes:
+    """Return the first `limit` bytes of a file; all if negative."""
+    with path.open("rb") as stream:
+        return stream.read(limit)
+
+
+def load_array(path: Path, *, mapped: bool = False) -> Array:
+    """Return the array of a ``.npy`` file; `mapped`: read as it is used.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be read, is no plain array, or holds objects.
+    """
+    import numpy as np
+
+    return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, as 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def seal(path: Path) -> None:
+    """Make a file durable and read-only, as far as the umask lets others read."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(0o444 & ~umask)
+    sync(path)
+
+
+def sync(path: Path) -> None:
+    """Make a file's bytes, or a folder's names, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def rename(old: Path, new: Path) -> None:
+    """Give a file or folder its name; a file of that name is replaced, a folder that is not empty is an error."""
+    old.replace(new)
+
+
+def link(target: str, path: Path) -> None:
+    """Make a symbolic link."""
+    path.symlink_to(target)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or link; fine if it is gone."""
+    path.unlink(missing_ok=True)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder with everything in it; fine if it is gone."""
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:  # another process was quicker
+        if path.exists():
+            raise
