@@ -188,26 +188,20 @@ class Stage(luigi.Task, metaclass=_AlwaysNew):
         raise NotImplementedError
 
     def _check_inputs(self) -> None:
-        """Compare every byte of the stages read with their manifests.
+        """Compare every byte of the stages read with their manifests; what is damaged is built again first."""
+        for stage in self.upstream.values():
+            stage.mend()
 
-        Raises
-        ------
-        CacheError
-            If one is damaged; it is in quarantine then, and the next run builds it again.
-        """
-        read = [
-            (stage, path)
-            for stage in self.upstream.values()
-            for path in stage.directories
-        ]
-        for stage, path in read:
+    def mend(self) -> None:
+        """Move what is damaged to quarantine, and build it again if anything was."""
+        for path in self.directories:
             try:
                 check_contents(path)
             except CacheError as error:
                 place = quarantine(path, root=self.root)
-                raise CacheError(
-                    f"{error} Moved to {place}. Run the same command again: {stage.get_task_family()} is rebuilt."
-                ) from error
+                logger.warning("%s Moved to %s, built again.", error, place)
+        if not self.complete():
+            self.run()
 
 
 def keyed_directory(parent: Path, slug: str, key: str) -> Path:

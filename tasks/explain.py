@@ -4,15 +4,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import CacheError, shown
+from pipeline.features.shards import find_shards, shards_in
 from pipeline.storage import read_manifest, wrong_sizes
 from tasks import ledger
 from tasks.base import Stage
 from tasks.dataset import PrepareDataset
 from tasks.features import ExtractFeatures
 from tasks.train import TrainLogReg
+
+if TYPE_CHECKING:
+    from pipeline.features.keys import Keys
 
 Json = dict[str, Any]  # Any: JSON values
 LAST_RUNS = 200  # that a stage is compared with
@@ -73,9 +77,11 @@ def _damage(stage: Stage) -> Iterator[str]:
             yield str(error)
             continue
         yield from wrong_sizes(directory, manifest)
-        for shard in manifest["facts"].get("shards", []):
-            if not (directory.parent.parent / "shards" / shard).is_dir():
-                yield f"shard {shard} of its features is missing"
+        if shards := manifest["facts"].get("shards"):
+            try:
+                find_shards(directory.parent.parent, shards)
+            except CacheError as error:
+                yield str(error)
 
 
 def _changes(name: str, stage: Stage, runs: Sequence[Json]) -> list[str]:
@@ -143,26 +149,30 @@ def _short(value: object) -> str:
 
 def _new_rows(stage: ExtractFeatures) -> str:
     """Return how many of the data set's texts the store lacks; reads the data if no stage has yet."""
-    from pipeline.datasets.table import Table
-    from pipeline.features.store import row_keys, stored_keys
+    import numpy as np
+
+    from pipeline.features.index import KeyIndex
+    from pipeline.features.keys import first_of_each
 
     dataset = stage.upstream["dataset"]
     assert isinstance(dataset, PrepareDataset)  # as `upstream` made it
-    texts = (
-        Table.load(dataset.directory).texts
-        if dataset.complete()
-        else _texts_of(dataset)
-    )
-    wanted = set(row_keys(texts).tolist())
-    new = len(wanted.difference(stored_keys(stage.store).tolist()))
-    return f"{new:,} of {len(wanted):,} distinct texts are new to the store"
+    keys = np.concatenate(list(_keys_of(dataset)))
+    distinct = keys[first_of_each(keys)]
+    stored = KeyIndex([path / "keys.npy" for path, _ in shards_in(stage.store)])
+    new = int((stored.places(distinct) < 0).sum())
+    return f"{new:,} of {len(distinct):,} distinct texts are new to the store"
 
 
-def _texts_of(dataset: PrepareDataset) -> list[str]:
-    """Return the texts of a data set that no stage has read yet."""
+def _keys_of(dataset: PrepareDataset) -> "Iterator[Keys]":
+    """Yield the row keys of a data set, block by block; where no stage has read it yet, it is read for this alone."""
     from pipeline.datasets.prepare import make_table
-    from pipeline.datasets.table import Table
+    from pipeline.datasets.table import StoredTexts
+    from pipeline.features.keys import row_keys
 
-    with TemporaryDirectory() as folder:
-        make_table(dataset.source.read(), dataset.spec, Path(folder))
-        return Table.load(Path(folder)).texts
+    with TemporaryDirectory() as scratch:
+        folder = dataset.directory
+        if not dataset.complete():
+            folder = Path(scratch)
+            make_table(dataset.source.read(), dataset.spec, folder)
+        for _, texts in StoredTexts(folder).blocks():
+            yield row_keys(texts)

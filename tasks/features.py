@@ -13,6 +13,7 @@ from pipeline.encoder import pins
 from pipeline.encoder.identity import EncoderSource, find_encoder
 from pipeline.errors import CacheError
 from pipeline.features import spawn
+from pipeline.features.shards import find_shards
 from pipeline.hub import COMMIT
 from pipeline.storage import DigestCache, is_complete, read_manifest
 from tasks.base import DirectoryTarget, Stage, keyed_directory
@@ -36,10 +37,10 @@ class FeaturesTarget(DirectoryTarget):
         if not (super().exists() and is_complete(store / "encoder", self.encoder_key)):
             return False
         try:
-            shards = read_manifest(self.path)["facts"]["shards"]
+            find_shards(store, read_manifest(self.path)["facts"]["shards"])
         except (CacheError, KeyError):
             return False
-        return all(is_complete(store / "shards" / name, name) for name in shards)
+        return True
 
 
 class ExtractFeatures(ComputeOptions, EncoderOptions, DatasetOptions, Stage):
@@ -99,8 +100,12 @@ class ExtractFeatures(ComputeOptions, EncoderOptions, DatasetOptions, Stage):
 
     @property
     def directories(self) -> list[Path]:
-        """Return the feature list and the encoder's directory; shards are checked as they are read."""
-        return [self.directory, self.store / "encoder"]
+        """Return the feature list, the encoder's directory and the shards the list refers to."""
+        found = [self.directory, self.store / "encoder"]
+        with suppress(CacheError, KeyError):  # then the stage is not complete
+            names = read_manifest(self.directory)["facts"]["shards"]
+            found += find_shards(self.store, names)
+        return found
 
     def output(self) -> FeaturesTarget:
         """Return the target, for Luigi."""

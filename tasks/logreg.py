@@ -58,7 +58,7 @@ class FitLogReg(
     def build(self, draft: Draft) -> str:
         """Fit on the training rows."""
         from pipeline.datasets.table import Table
-        from pipeline.features.store import load_features
+        from pipeline.features.stored import StoredFeatures
         from pipeline.heads.head import save_head
         from pipeline.heads.logreg import fit_head
 
@@ -67,7 +67,8 @@ class FitLogReg(
             disk.load_array(split / f"{name}.npy") for name in ("fit", "folds")
         )
         labels = Table.load(self.upstream["dataset"].directory).labels[fit]
-        features = load_features(self.upstream["features"].directory, self.root)[fit]
+        stored = StoredFeatures.of(self.upstream["features"].directory, self.root)
+        features = stored.take(fit)
         head = fit_head(features, labels, self.spec, folds)
         save_head(head, draft.path)
         searched = (

@@ -8,7 +8,7 @@ import pytest
 from pipeline import load_encoder
 from pipeline.encoder import tokens as tokens_module
 from pipeline.encoder.tokens import TokenCutter, _cut_at, _portions
-from pipeline.features.store import row_key
+from pipeline.features.keys import row_key
 from tests.checkpoints import KINDS, MANY_SCRIPTS, save_kind
 
 CHINESE = "这部电影很好看"

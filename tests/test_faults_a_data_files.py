@@ -18,12 +18,13 @@ from pipeline.datasets.prepare import make_table
 from pipeline.datasets.sources import find_source
 from pipeline.datasets.table import Table
 from pipeline.errors import DataError
-from pipeline.features.extract import extract_missing
-from pipeline.features.store import FeatureStore, row_key
+from pipeline.features.keys import row_key
+from pipeline.features.store import FeatureStore
 from pipeline.splitting import choose_split
 from pipeline.storage import DigestCache, sha256_file
 from pipeline.testing import WordLengthEncoder
 from tests.conftest import Done, Job, review_rows, write_tsv
+from tests.stores import extract
 
 ROWS = "text\tlabel\n" + "".join(f"text {i}\t{'ab'[i % 2]}\n" for i in range(20))
 
@@ -424,19 +425,11 @@ def test_a19_odd_texts_are_kept_to_the_byte(tmp_path):
     assert len({row_key(text) for text in table.texts}) == len(ODD)
 
 
-def store_of(tmp_path: Path) -> FeatureStore:
-    store = FeatureStore(tmp_path / "features", tmp_path)
-    store.load()
-    return store
-
-
 def encoded(tmp_path: Path, path: Path) -> list[str]:
     """Bring a file's texts into the store; return those that had to be encoded."""
     encoder = WordLengthEncoder()
     table, _ = prepare(path)
-    extract_missing(
-        table.texts, store_of(tmp_path), lambda: encoder, feature_dtype="float32"
-    )
+    extract(FeatureStore(tmp_path / "features", tmp_path), table.texts, encoder)
     return encoder.seen
 
 

@@ -20,13 +20,13 @@ from pipeline.encoder.frozen import Encoder
 from pipeline.encoder.identity import find_encoder
 from pipeline.errors import CacheError, ConfigError, EncoderError
 from pipeline.features import spawn, worker
-from pipeline.features.extract import extract_missing
 from pipeline.features.store import FeatureStore
 from pipeline.storage import read_manifest, sha256_file
 from pipeline.testing import WordLengthEncoder
 from tests.checkpoints import N_POSITIONS, save_kind
 from tests.conftest import review_rows, write_tsv
 from tests.model_hub import serve_hub
+from tests.stores import extract
 from tests.test_encoder_hub import COMMIT, lay_out
 
 TEXTS = [text for text, _ in review_rows()]
@@ -332,13 +332,6 @@ def test_c47_a_folder_edited_while_the_run_starts_is_an_error(
 @pytest.fixture
 def store(tmp_path):
     return FeatureStore(tmp_path / "a" / "features" / "words", tmp_path / "a")
-
-
-def extract(store, texts, encoder, **options):
-    store.load()
-    return extract_missing(
-        texts, store, lambda: encoder, feature_dtype="float32", **options
-    )
 
 
 def test_c48_features_of_another_length_are_not_stored(store):

@@ -6,9 +6,12 @@ import pytest
 from pipeline.config import ComputeSpec, EncoderSpec
 from pipeline.errors import CacheError, EncoderError
 from pipeline.features import extract as extract_module
-from pipeline.features.extract import Progress, extract_missing, token_facts
-from pipeline.features.store import FeatureStore, row_key, row_keys
+from pipeline.features import keys as keys_module
+from pipeline.features.extract import Progress, list_facts
+from pipeline.features.keys import row_key, row_keys
+from pipeline.features.store import FeatureStore
 from pipeline.testing import WordLengthEncoder
+from tests.stores import extract
 
 TEXTS = ["a bbb", "a", "cc d eee", "a", "zz zz"]
 ROWS = [[1, 3, 0], [1, 0, 0], [2, 1, 3], [1, 0, 0], [2, 2, 0]]
@@ -18,17 +21,6 @@ ROWS = [[1, 3, 0], [1, 0, 0], [2, 1, 3], [1, 0, 0], [2, 2, 0]]
 def store(tmp_path):
     return FeatureStore(
         tmp_path / "artifacts" / "features" / "words", tmp_path / "artifacts"
-    )
-
-
-def extract(store, texts, encoder, feature_dtype="float32", on_progress=None):
-    store.load()
-    return extract_missing(
-        texts,
-        store,
-        lambda: encoder,
-        feature_dtype=feature_dtype,
-        on_progress=on_progress,
     )
 
 
@@ -60,12 +52,12 @@ def test_extract_encodes_only_what_is_new(store):
 
 def test_extract_does_not_load_the_encoder_when_all_is_known(store):
     extract(store, TEXTS, WordLengthEncoder())
-    store.load()
 
-    def load():
-        raise AssertionError("nothing is missing")
+    class Untouched:
+        def encode_batches(self, texts):
+            raise AssertionError("nothing is missing")
 
-    done = extract_missing(TEXTS[::-1], store, load, feature_dtype="float32")
+    done = extract(store, TEXTS[::-1], Untouched())
 
     assert done.rows_encoded == 0
     assert store.features(done.keys).tolist() == ROWS[::-1]
@@ -125,11 +117,10 @@ def test_a_damaged_shard_goes_to_quarantine_and_only_its_rows_are_encoded_again(
     path.chmod(0o644)
     path.write_bytes(data)
 
-    damaged = store.load()
     encoder = WordLengthEncoder()
     done = extract(store, [*TEXTS, "new"], encoder)
 
-    assert damaged == [shard.name]
+    assert done.damaged == [shard.name]
     assert sorted(encoder.seen) == sorted(set(TEXTS))
     assert store.features(done.keys).tolist() == [*ROWS, [3, 0, 0]]
     assert len(list((tmp_path / "artifacts" / "quarantine").iterdir())) == 1
@@ -160,10 +151,16 @@ def test_keys_that_end_in_zero_bytes_are_told_apart(store):
     assert store.features(keys).tolist() == [[1.0], [2.0]]
 
 
-def test_token_facts_count_what_was_cut():
-    facts = token_facts(np.array([3, 10, 12], dtype=np.int32), max_length=10)
+def test_list_facts_count_what_was_cut(store, monkeypatch):
+    monkeypatch.setattr(keys_module, "BLOCK", 2)
+    texts = ["b" * n + " a" * (n - 1) for n in (3, 10, 12)]
+    extract(store, texts, WordLengthEncoder())
 
-    assert facts == {
+    facts = list_facts(store.folder / "keys.npy", store, max_length=10)
+
+    assert (facts["rows"], facts["dim"]) == (3, 3)
+    assert facts["shards"] == [path.name for path in store.folder.glob("shards/*")]
+    assert facts["tokens"] == {
         "tokens": 25,
         "mean_tokens": 8.33,
         "longest_tokens": 12,

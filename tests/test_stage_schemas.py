@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tasks
 from pipeline.encoder import identity
-from pipeline.features import store
+from pipeline.features import keys
 from tasks.base import Stage
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,7 +39,11 @@ SOURCES = {
     "SplitDataset": ["tasks/split.py", "pipeline/splitting.py"],
     "ExtractFeatures": [
         "tasks/features.py",
+        "pipeline/features/keys.py",
+        "pipeline/features/index.py",
+        "pipeline/features/shards.py",
         "pipeline/features/store.py",
+        "pipeline/features/stored.py",
         "pipeline/features/extract.py",
         "pipeline/features/worker.py",
         "pipeline/encoder/frozen.py",
@@ -80,7 +84,7 @@ def current() -> dict[str, dict[str, object]]:
         content = b"\0".join((ROOT / path).read_bytes() for path in paths)
         schema: list[int] = [getattr(tasks, name).schema]
         if name == "ExtractFeatures":
-            schema += [identity.SCHEMA, store.SCHEMA]
+            schema += [identity.SCHEMA, keys.SCHEMA]
         found[name] = {
             "schema": schema,
             "sources": hashlib.sha256(content).hexdigest()[:16],

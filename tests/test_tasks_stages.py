@@ -163,7 +163,7 @@ def flip_last_bit(path):
     path.write_bytes(data)
 
 
-def test_a_flipped_bit_in_a_stage_is_noticed_before_use_and_mended_by_the_next_run(
+def test_a_flipped_bit_in_a_stage_is_noticed_before_use_and_mended_at_once(
     trained, tiny_encoder
 ):
     figures = trained.ledger()[-1]["figures"]
@@ -171,11 +171,12 @@ def test_a_flipped_bit_in_a_stage_is_noticed_before_use_and_mended_by_the_next_r
     flip_last_bit(path)
     shutil.rmtree(trained.artifacts / "models")
 
-    first = trained.train("reviews.tsv", tiny_encoder, "--C", "1")
-    entry = run_again(trained, tiny_encoder)
+    done = trained.train("reviews.tsv", tiny_encoder, "--C", "1")
 
-    assert first.status == 30
-    assert "Run the same command again" in first.err
+    entry = trained.ledger()[-1]
+    assert done.status == 0, done.err
+    assert "folds.npy is damaged" in done.err
+    assert entry["stages_run"] == ["SplitDataset", "FitLogReg"]
     assert entry["figures"] == figures
     assert len(list((trained.artifacts / "quarantine").iterdir())) == 1
 
@@ -186,11 +187,12 @@ def test_a_flipped_bit_in_a_feature_is_never_fitted_on(trained, tiny_encoder):
     flip_last_bit(path)
     shutil.rmtree(trained.artifacts / "models")
 
-    first = trained.train("reviews.tsv", tiny_encoder, "--C", "1")
-    entry = run_again(trained, tiny_encoder)
+    done = trained.train("reviews.tsv", tiny_encoder, "--C", "1")
 
-    assert first.status == 30
-    assert "only their rows are encoded" in first.err
+    entry = trained.ledger()[-1]
+    assert done.status == 0, done.err
+    assert "features.npy is damaged" in done.err
+    assert entry["stages_run"] == ["ExtractFeatures", "FitLogReg"]
     assert entry["rows_encoded"] == 120
     assert entry["figures"] == figures
 
@@ -299,11 +301,11 @@ def test_a_damaged_encoder_directory_is_noticed_and_made_again(trained, tiny_enc
     flip_last_bit(path)
     shutil.rmtree(trained.artifacts / "predictors")
 
-    first = trained.train("reviews.tsv", tiny_encoder, "--C", "1")
-    entry = run_again(trained, tiny_encoder)
+    done = trained.train("reviews.tsv", tiny_encoder, "--C", "1")
 
-    assert first.status == 30
-    assert "Run the same command again" in first.err
+    entry = trained.ledger()[-1]
+    assert done.status == 0, done.err
+    assert "probes.npy is damaged" in done.err
     assert entry["stages_run"] == ["ExtractFeatures", "ExportPredictor"]
     assert entry["rows_encoded"] == 0
 

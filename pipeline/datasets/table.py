@@ -8,8 +8,9 @@
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -24,6 +25,7 @@ from pipeline.errors import DataError, shown
 from pipeline.storage import disk
 
 FILE = "rows.parquet"
+ROWS = 8_192  # texts in memory at once, where they are read block by block
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -52,21 +54,74 @@ class Table:
     def load(cls, directory: Path) -> "Table":
         """Read what a `TableWriter` wrote."""
         table = pq.read_table(directory / FILE)
-        texts: list[str] = table["text"].to_pylist()
-        exact = table["exact"]
-        if exact.null_count < len(exact):
-            for i, stored in enumerate(exact.to_pylist()):
-                if stored is not None:
-                    texts[i] = stored.decode("utf-8", "surrogatepass")
         labels = table["label"]
         return cls(
-            texts=texts,
+            texts=_texts_of(table),
             labels=labels.to_numpy()
             if pa.types.is_integer(labels.type)
             else np.array(labels.to_pylist(), dtype=object),
             splits=np.array(table["split"].to_pylist(), dtype=object),
             lines=table["line"].to_numpy(),
         )
+
+
+def _texts_of(table: pa.Table | pa.RecordBatch) -> list[str]:
+    texts: list[str] = table["text"].to_pylist()
+    exact = table["exact"]
+    if exact.null_count < len(exact):
+        for i, stored in enumerate(exact.to_pylist()):
+            if stored is not None:
+                texts[i] = stored.decode("utf-8", "surrogatepass")
+    return texts
+
+
+class StoredTexts:
+    """The texts of a table, read block by block: in memory is one block, not the table.
+
+    Parameters
+    ----------
+    directory : Path
+        Where a `TableWriter` wrote.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / FILE
+        about = pq.read_metadata(self._path)
+        sizes = [about.row_group(i).num_rows for i in range(about.num_row_groups)]
+        self._starts = np.cumsum([0, *sizes])
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self._starts[-1])
+
+    def blocks(
+        self, wanted: NDArray[np.bool_] | None = None
+    ) -> Iterator[tuple[int, list[str]]]:
+        """Yield the number of a block's first row and its texts, in order.
+
+        Parameters
+        ----------
+        wanted : ndarray of bool, shape (n,), optional
+            Blocks of which no row is wanted are not read.
+        """
+        with pq.ParquetFile(self._path) as file:
+            for group, (begin, end) in enumerate(pairwise(self._starts.tolist())):
+                if wanted is not None and not wanted[begin:end].any():
+                    continue
+                at = begin
+                for batch in file.iter_batches(
+                    ROWS, [group], ["text", "exact"], use_threads=False
+                ):
+                    yield at, _texts_of(batch)
+                    at += batch.num_rows
+
+    def name(self, row: int) -> str:
+        """Return what people call a row: its split and line."""
+        with pq.ParquetFile(self._path) as file:
+            i = int(np.searchsorted(self._starts, row, side="right")) - 1
+            group = file.read_row_group(i, ["split", "line"])
+        place = group.slice(row - int(self._starts[i]), 1).to_pylist()[0]
+        return f"{place['split']} line {place['line']}"
 
 
 class TableWriter:

@@ -1,11 +1,13 @@
 """From a data set's texts to stored features: look up what is known, encode what is not, in parts.
 
-A part is published at least every ten seconds of encoding, so a killed run loses seconds.
+Texts come block by block and go in parts of at most ten seconds of encoding, so a killed run loses seconds and memory
+does not grow with the data but for some 30 bytes a row.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -13,12 +15,20 @@ from numpy.typing import NDArray
 
 from pipeline.encoder.batching import EncodedRows, not_finite
 from pipeline.errors import EncoderError
-from pipeline.features.store import FeatureStore, Keys, row_keys
+from pipeline.features.keys import Keys, begin_keys, first_of_each, key_blocks, row_keys
+from pipeline.features.store import FeatureStore
+from pipeline.storage import disk
 
 PART_S = 10.0
-PART_BYTES = 128 * 2**20
+PART_BYTES = 16 * 2**20  # parts are put together to shards; this bounds memory
+WINDOW = 16_384  # texts handed to the encoder at once: what it sorts by length together
+WINDOW_CHARS = 64 * 2**20
 SAME = 1e-6  # rounding between batches stays below, texts that differ far above
 N_NAMED = 5
+
+
+class Stopped(BaseException):
+    """The run is to end; what was encoded is kept."""
 
 
 class Encoder(Protocol):
@@ -26,6 +36,24 @@ class Encoder(Protocol):
 
     def encode_batches(self, texts: Sequence[str]) -> Iterator[EncodedRows]:
         """Yield each text's features exactly once, in any order."""
+        ...
+
+
+class Texts(Protocol):
+    """What the extraction needs of a data set; `pipeline.datasets.table.StoredTexts` is one."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        ...
+
+    def blocks(
+        self, wanted: NDArray[np.bool_] | None = None
+    ) -> Iterator[tuple[int, list[str]]]:
+        """Yield the number of each block's first row and its texts; blocks without a wanted row may be left out."""
+        ...
+
+    def name(self, row: int) -> str:
+        """Return what people call a row."""
         ...
 
 
@@ -40,7 +68,7 @@ class Progress:
     tokens : int
         Tokens encoded.
     share : float
-        Of the characters to encode: long texts come first, so texts would mislead.
+        Of the work: of some thousand texts the long ones come first, so their number alone would mislead.
     elapsed_s : float
         Seconds since encoding began.
     """
@@ -58,42 +86,47 @@ class Extraction:
 
     Attributes
     ----------
-    keys : ndarray of S16, shape (n,)
-        The row keys of the texts, in their order.
+    n : int
+        Rows of the data set.
     rows_encoded : int
         Distinct texts that went through the encoder.
+    damaged : list of str
+        Shards that were moved to quarantine; their rows were encoded again.
     elapsed_s : float
         Seconds of encoding and storing, loading not included.
     """
 
-    keys: Keys
+    n: int
     rows_encoded: int
+    damaged: list[str]
     elapsed_s: float
 
 
 def extract_missing(
-    texts: Sequence[str],
+    texts: Texts,
     store: FeatureStore,
     load_encoder: Callable[[], Encoder],
     *,
+    keys_path: Path,
     feature_dtype: str,
     on_progress: Callable[[Progress], None] | None = None,
-    name_row: Callable[[int], str] = "text {}".format,
 ) -> Extraction:
     """Encode the texts that `store` does not hold yet, once each, and store them.
 
     Parameters
     ----------
-    texts : sequence of str, length n
+    texts : Texts
+        n rows; read once for their keys, and once more where some have to be encoded.
     store : FeatureStore
-        Loaded before and after.
+        Need not be loaded.
     load_encoder : callable () -> Encoder
         Called only if something is missing.
+    keys_path : Path
+        Where the rows' keys are written as ``.npy``: S16, shape (n,), in their order.
     feature_dtype : {"float32", "float16"}
     on_progress : callable (Progress) -> None, optional
-        Called after each batch; may raise to stop.
-    name_row : callable (int) -> str, optional
-        What people call a position in `texts`, for error messages.
+        Called after each batch; may raise. After `Stopped` what was encoded is stored, after others only finished
+        parts are.
 
     Raises
     ------
@@ -103,56 +136,142 @@ def extract_missing(
     CacheError
         If the store holds features of another length.
     """
-    keys = row_keys(texts)
-    wanted, first = np.unique(keys, return_index=True)
-    todo = first[store.missing(wanted)]
-    if not len(todo):
-        return Extraction(keys, 0, 0.0)
-    encoder = load_encoder()
+    _write_keys(texts, keys_path)
+    damaged = store.load()
+    wanted, broken = _find_missing(keys_path, len(texts), store)
+    n_new = int(wanted.sum())
     began = time.monotonic()
-    part = _Part(store, np.dtype(feature_dtype))
-    wanted_texts = [texts[i] for i in todo]
-    n_chars = np.array([len(text) + 1 for text in wanted_texts])
-    tokens = chars = 0
-    for batch in encoder.encode_batches(wanted_texts):
-        _check_finite(batch, todo[batch.rows], part.dtype, name_row)
-        part.add(keys[todo[batch.rows]], batch)
-        tokens += int(batch.n_tokens.sum())
-        chars += int(n_chars[batch.rows].sum())
-        if on_progress is not None:
-            share, elapsed_s = chars / int(n_chars.sum()), time.monotonic() - began
-            on_progress(Progress(part.rows, len(todo), tokens, share, elapsed_s))
-        part.flush_if_due()
-    part.flush()
+    if n_new:
+        encoder = load_encoder()
+        began = time.monotonic()
+        work = _Work(texts, store, np.dtype(feature_dtype), n_new, on_progress)
+        work.encode(wanted, encoder)
     elapsed_s = time.monotonic() - began
-    store.load()
-    return Extraction(keys, len(todo), elapsed_s)
+    store.compact()
+    return Extraction(len(texts), n_new, damaged + broken, elapsed_s)
 
 
-def _check_finite(
-    batch: EncodedRows,
-    rows: NDArray[np.int64],
-    dtype: np.dtype[np.floating],
-    name_row: Callable[[int], str],
-) -> None:
-    """Make sure that a batch can be stored; `rows` are its texts' positions in the data set.
+def _write_keys(texts: Texts, path: Path) -> None:
+    with disk.create(path) as stream:
+        begin_keys(stream, len(texts))
+        for _, block in texts.blocks():
+            stream.write(row_keys(block).tobytes())
 
-    Raises
-    ------
-    EncoderError
-        Names the rows, or the type that is too small.
+
+def _find_missing(
+    keys_path: Path, n: int, store: FeatureStore
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """Return which rows have to be encoded, shape (n,), and the names of damaged shards.
+
+    Every shard that is relied upon is read and checked; of a missing text that occurs several times, the first row is
+    wanted.
     """
-    broken = np.sort(rows[~np.isfinite(batch.features).all(axis=1)]).tolist()
-    if broken:
-        more = f" and {len(broken) - N_NAMED} more" if len(broken) > N_NAMED else ""
-        named = ", ".join(map(name_row, broken[:N_NAMED])) + more
-        raise not_finite(len(broken), len(rows), named)
-    with np.errstate(over="ignore"):  # looked for here
-        fits = np.isfinite(batch.features.astype(dtype)).all()
-    if not fits:
-        raise EncoderError(
-            f"Features up to {np.abs(batch.features).max():.3g} do not fit {dtype}. Pass --feature-dtype float32."
-        )
+    damaged: list[str] = []
+    while True:
+        wanted = np.zeros(n, dtype=bool)
+        used: set[str] = set()
+        for begin, keys in key_blocks(keys_path):
+            wanted[begin : begin + len(keys)] = store.missing(keys)
+            used |= store.shards_of(keys)
+        found = store.check(used)
+        if not found:
+            break
+        damaged += found
+    if wanted.any():
+        missing = np.empty(wanted.sum(), dtype="S16")
+        n_found = 0
+        for begin, keys in key_blocks(keys_path):
+            new = keys[wanted[begin : begin + len(keys)]]
+            missing[n_found : n_found + len(new)] = new
+            n_found += len(new)
+        wanted[wanted] = first_of_each(missing)
+    return wanted, damaged
+
+
+def _windows(
+    texts: Texts, wanted: NDArray[np.bool_]
+) -> Iterator[tuple[NDArray[np.int64], list[str]]]:
+    """Yield the wanted rows' numbers and texts, as many at a time as are sorted by length together."""
+    rows: list[int] = []
+    window: list[str] = []
+    n_chars = 0
+    for begin, block in texts.blocks(wanted):
+        for i in np.flatnonzero(wanted[begin : begin + len(block)]).tolist():
+            rows.append(begin + i)
+            window.append(block[i])
+            n_chars += len(block[i])
+            if len(window) == WINDOW or n_chars >= WINDOW_CHARS:
+                yield np.array(rows), window
+                rows, window, n_chars = [], [], 0
+    if window:
+        yield np.array(rows), window
+
+
+class _Work:
+    """Encodes the texts of one extraction, and reports how far it is."""
+
+    def __init__(
+        self,
+        texts: Texts,
+        store: FeatureStore,
+        dtype: np.dtype[np.floating],
+        total: int,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._texts, self._total = texts, total
+        self._part = _Part(store, dtype)
+        self._report = on_progress or (lambda _: None)
+        self._began = time.monotonic()
+        self._n_tokens = 0
+
+    def encode(self, wanted: NDArray[np.bool_], encoder: Encoder) -> None:
+        try:
+            for rows, window in _windows(self._texts, wanted):
+                self._encode_window(rows, window, encoder)
+        except Stopped:
+            self._part.flush()
+            raise
+        self._part.flush()
+
+    def _encode_window(
+        self, rows: NDArray[np.int64], window: list[str], encoder: Encoder
+    ) -> None:
+        part = self._part
+        keys, before = row_keys(window), part.rows
+        n_chars = np.array([len(text) + 1 for text in window])
+        chars = 0
+        for batch in encoder.encode_batches(window):
+            self._check_finite(batch, rows[batch.rows])
+            part.add(keys[batch.rows], batch)
+            self._n_tokens += int(batch.n_tokens.sum())
+            chars += int(n_chars[batch.rows].sum())
+            share = (before + len(window) * chars / int(n_chars.sum())) / self._total
+            elapsed_s = time.monotonic() - self._began
+            self._report(
+                Progress(part.rows, self._total, self._n_tokens, share, elapsed_s)
+            )
+            part.flush_if_due()
+
+    def _check_finite(self, batch: EncodedRows, rows: NDArray[np.int64]) -> None:
+        """Make sure that a batch can be stored; `rows` are its texts' positions in the data set.
+
+        Raises
+        ------
+        EncoderError
+            Names the rows, or the type that is too small.
+        """
+        broken = np.sort(rows[~np.isfinite(batch.features).all(axis=1)]).tolist()
+        if broken:
+            more = f" and {len(broken) - N_NAMED} more" if len(broken) > N_NAMED else ""
+            named = ", ".join(map(self._texts.name, broken[:N_NAMED])) + more
+            raise not_finite(len(broken), len(rows), named)
+        with np.errstate(over="ignore"):  # looked for here
+            fits = np.isfinite(batch.features.astype(self._part.dtype)).all()
+        if not fits:
+            raise EncoderError(
+                f"Features up to {np.abs(batch.features).max():.3g} do not fit {self._part.dtype}. "
+                "Pass --feature-dtype float32."
+            )
 
 
 class _Part:
@@ -160,24 +279,23 @@ class _Part:
 
     def __init__(self, store: FeatureStore, dtype: np.dtype[np.floating]) -> None:
         self._store, self.dtype = store, dtype
-        self._differs = not store.is_empty
+        self._differs = bool(len(store))
         self._first: NDArray[np.float32] | None = None
-        self.rows = 0
-        self._clear()
-
-    def _clear(self) -> None:
-        self._keys: list[Keys] = []
-        self._features: list[NDArray[np.floating]] = []
-        self._n_tokens: list[NDArray[np.int32]] = []
-        self._size_bytes = 0
+        self._size = 0  # rows in the part
+        self._capacity = 0
         self._began = time.monotonic()
+        self.rows = 0  # in all parts
 
     def add(self, keys: Keys, batch: EncodedRows) -> None:
-        self._keys.append(keys)
-        self._features.append(batch.features.astype(self.dtype))
-        self._n_tokens.append(batch.n_tokens)
-        self._size_bytes += self._features[-1].nbytes
-        self.rows += len(keys)
+        n, dim = batch.features.shape
+        if self._size + n > self._capacity:
+            self._make_room(n, dim)
+        part = slice(self._size, self._size + n)
+        self._keys[part] = keys
+        self._features[part] = batch.features
+        self._n_tokens[part] = batch.n_tokens
+        self._size += n
+        self.rows += n
         if self._first is None:
             self._first = batch.features[0]
         if not self._differs:
@@ -185,9 +303,16 @@ class _Part:
                 batch.features, self._first, rtol=SAME, atol=SAME
             )
 
+    def _make_room(self, n: int, dim: int) -> None:
+        if self._size:
+            self.flush()
+        self._capacity = max(n, PART_BYTES // (dim * self.dtype.itemsize))
+        self._keys = np.empty(self._capacity, dtype="S16")
+        self._features = np.empty((self._capacity, dim), dtype=self.dtype)
+        self._n_tokens = np.empty(self._capacity, dtype=np.int32)
+
     def flush_if_due(self) -> None:
-        is_due = self._differs and time.monotonic() - self._began >= PART_S
-        if is_due or self._size_bytes >= PART_BYTES:
+        if self._differs and time.monotonic() - self._began >= PART_S:
             self.flush()
 
     def flush(self) -> None:
@@ -197,33 +322,51 @@ class _Part:
                 "Pass --pooling mean and --layer -1 (--pooling cls with --layer 0 is the same for every text), "
                 "or another --encoder."
             )
-        if self._keys:
-            self._store.append(
-                np.concatenate(self._keys),
-                np.concatenate(self._features),
-                np.concatenate(self._n_tokens),
-            )
-        self._clear()
+        if self._size:
+            part = slice(self._size)
+            columns = self._keys[part], self._features[part], self._n_tokens[part]
+            self._store.append(*columns)
+        self._size = 0
+        self._began = time.monotonic()
 
     def _zeros(self) -> str:
         return "" if self._first is None or self._first.any() else ", all zero"
 
 
-def token_facts(n_tokens: NDArray[np.int32], max_length: int) -> dict[str, object]:
-    """Return how many tokens the rows have and how many were cut at `max_length`.
+def list_facts(
+    keys_path: Path, store: FeatureStore, max_length: int
+) -> dict[str, object]:
+    """Return what a data set's feature list says of itself: rows, dimensions, shards and tokens.
 
     Parameters
     ----------
-    n_tokens : ndarray of int32, shape (n,)
-        Tokens of each row before cutting, special ones included.
+    keys_path : Path
+        What `extract_missing` wrote.
+    store : FeatureStore
+        It holds every key.
     max_length : int
+        Tokens kept of a text.
     """
-    cut = np.maximum(n_tokens.astype(np.int64) - max_length, 0)
-    total = int(n_tokens.sum(dtype=np.int64))
+    shards: set[str] = set()
+    n = total = longest = rows_cut = tokens_cut = 0
+    for _, keys in key_blocks(keys_path):
+        shards |= store.shards_of(keys)
+        n_tokens = store.n_tokens(keys).astype(np.int64)  # before cutting
+        cut = np.maximum(n_tokens - max_length, 0)
+        n += len(keys)
+        total += int(n_tokens.sum())
+        longest = max(longest, int(n_tokens.max()))
+        rows_cut += int((cut > 0).sum())
+        tokens_cut += int(cut.sum())
     return {
-        "tokens": total,
-        "mean_tokens": round(total / max(1, len(n_tokens)), 2),
-        "longest_tokens": int(n_tokens.max(initial=0)),
-        "rows_cut": int((cut > 0).sum()),
-        "tokens_cut": int(cut.sum()),
+        "rows": n,
+        "dim": int(store.features(keys[:1]).shape[1]),
+        "shards": sorted(shards),
+        "tokens": {
+            "tokens": total,
+            "mean_tokens": round(total / n, 2),
+            "longest_tokens": longest,
+            "rows_cut": rows_cut,
+            "tokens_cut": tokens_cut,
+        },
     }

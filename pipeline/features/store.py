@@ -1,51 +1,38 @@
 """The row-level store of one encoder configuration: a text is encoded once, whichever data set it is in.
 
-::
-
-    <encoder-slug>-<fingerprint>/
-      encoder/             what a predictor needs beside the weights, and the probes' features
-      shards/<digest>/     keys.npy (m,) 16-byte strings, features.npy (m, d), tokens.npy (m,) int32
-      datasets/<key>/      keys.npy (n,): a data set's features as references, in its order
-
-Each is a directory published whole (`pipeline.storage`). Shards are immutable and named by their content.
+`pipeline.features.shards` shows what it looks like on disk.
 """
 
 import hashlib
-from collections.abc import Iterable
-from contextlib import suppress
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import CacheError
-from pipeline.storage import check_contents, publish_directory, quarantine
+from pipeline.features.index import KeyIndex
+from pipeline.features.keys import Keys, first_of_each
+from pipeline.features.shards import Manifest, shards_in
+from pipeline.storage import (
+    check_contents,
+    discard,
+    disk,
+    publish_directory,
+    quarantine,
+)
 
-SCHEMA = 1  # raise when the meaning of a row key or a shard changes
-Keys = NDArray[np.bytes_]
-
-
-def row_key(text: str) -> bytes:
-    """Return the 16 bytes that stand for a text: the head of SHA-256 over schema and exact bytes."""
-    return hashlib.sha256(f"{SCHEMA}|{text}".encode("utf-8", "surrogatepass")).digest()[
-        :16
-    ]
-
-
-def row_keys(texts: Iterable[str]) -> Keys:
-    """Return the keys of texts as an array of 16-byte strings, shape (n,)."""
-    return np.frombuffer(b"".join(map(row_key, texts)), dtype="S16")
-
-
-def stored_keys(folder: Path) -> Keys:
-    """Return the keys that the shards of a store hold, shape (n,), unchecked; only looks, and moves nothing."""
-    found = [np.empty(0, dtype="S16")]
-    for path in sorted((folder / "shards").glob("*/keys.npy")):
-        with suppress(
-            ValueError, OSError, EOFError
-        ):  # damaged: as if it were not there
-            found.append(np.load(path, allow_pickle=False))
-    return np.concatenate(found)
+logger = logging.getLogger(__name__)
+SHARD_BYTES = 128 * 2**20  # one is checked in a tenth of a second
+MANY = (
+    8  # small shards that are left as they are: one new row must not rewrite megabytes
+)
+ROWS = 16_384  # read at once
+ATTEMPTS = 5  # to read while other runs put shards together
+COLUMNS = ("keys", "features", "tokens")
 
 
 class FeatureStore:
@@ -62,61 +49,93 @@ class FeatureStore:
     def __init__(self, folder: Path, root: Path) -> None:
         self.folder = folder
         self._root = root
-        self._keys: Keys = np.empty(0, dtype="S16")
-        self._place: NDArray[np.int64] = np.empty(
-            (0, 2), dtype=np.int64
-        )  # (shard, row) of each key
         self._shards: list[Path] = []
+        self._left_over: list[Path] = []  # replaced, by a run that did not remove them
+        self._index: KeyIndex | None = None
 
     def load(self) -> list[str]:
-        """Read the keys of all shards, checking every byte; return the names of the damaged ones.
+        """Look which shards there are, checking manifests, sizes and keys; return the names of the damaged ones.
 
         A damaged shard is moved to quarantine, so that its rows count as never encoded.
         """
+        self._index = None
+        there = {path.name for path in (self.folder / "shards").glob("[!.]*")}
+        whole = dict(shards_in(self.folder))
+        replaced = {name for m in whole.values() for name in m["facts"]["replaces"]}
+        self._left_over = [path for path in whole if path.name in replaced]
+        self._shards = [
+            path
+            for path, manifest in whole.items()
+            if path.name not in replaced and _has_its_keys(path, manifest)
+        ]
+        return self._set_aside(there - replaced - {path.name for path in self._shards})
+
+    def _set_aside(self, names: Iterable[str]) -> list[str]:
+        moved = [
+            name
+            for name in sorted(names)
+            if os.path.lexists(self.folder / "shards" / name)
+        ]
+        for name in moved:
+            quarantine(self.folder / "shards" / name, root=self._root)
+        return moved
+
+    def check(self, names: Iterable[str]) -> list[str]:
+        """Compare every byte of the named shards with their manifests; return the names of the damaged ones.
+
+        They are in quarantine then, and the store is loaded again.
+        """
         damaged = []
-        self._shards, keys, places = [], [], []
-        self._keys, self._place = self._keys[:0], self._place[:0]
-        for shard in sorted((self.folder / "shards").glob("*/")):
+        for name in sorted(names):
             try:
-                check_contents(shard)
-                found = np.load(shard / "keys.npy", allow_pickle=False)
-            except (CacheError, ValueError, OSError):
-                damaged.append(shard.name)
-                quarantine(shard, root=self._root)
-                continue
-            places.append(
-                np.stack(
-                    [np.full(len(found), len(self._shards)), np.arange(len(found))],
-                    axis=1,
-                )
-            )
-            keys.append(found)
-            self._shards.append(shard)
-        if keys:
-            self._keys, first = np.unique(np.concatenate(keys), return_index=True)
-            self._place = np.concatenate(places)[first]
+                check_contents(self.folder / "shards" / name)
+            except CacheError:
+                damaged.append(name)
+        if damaged:
+            self._set_aside(damaged)
+            self.load()
         return damaged
 
     @property
-    def is_empty(self) -> bool:
-        """Tell whether no row was loaded."""
-        return not len(self._keys)
+    def index(self) -> KeyIndex:
+        """Return where each key is; made when it is first asked for after a change."""
+        for _ in range(ATTEMPTS):
+            if self._index is not None:
+                return self._index
+            try:
+                self._index = KeyIndex([path / "keys.npy" for path in self._shards])
+            except FileNotFoundError:  # put together with others by another run
+                self.load()
+        raise self._busy()
+
+    def _busy(self) -> CacheError:
+        return CacheError(
+            f"Shards of {self.folder} go while they are read. Let other runs end, then run the same command again."
+        )
+
+    def __len__(self) -> int:
+        """Return the number of rows, repeated ones included."""
+        return len(self.index)
 
     def missing(self, keys: Keys) -> NDArray[np.bool_]:
         """Tell for each key whether no shard holds it."""
-        return self._positions(keys) < 0
+        return self.index.places(keys) < 0
 
-    def _positions(self, keys: Keys) -> NDArray[np.int64]:
-        if not len(self._keys):
-            return np.full(len(keys), -1, dtype=np.int64)
-        found = np.searchsorted(self._keys, keys)
-        found[found == len(self._keys)] = 0
-        return np.where(self._keys[found] == keys, found, -1)
+    def shards_of(self, keys: Keys) -> set[str]:
+        """Return the names of the shards that hold the given keys, as far as they are stored."""
+        places = self.index.places(keys)
+        shards = np.searchsorted(self.index.starts, places[places >= 0], side="right")
+        return {self._shards[i - 1].name for i in np.unique(shards)}
 
     def append(
-        self, keys: Keys, features: NDArray[np.floating], n_tokens: NDArray[np.int32]
+        self,
+        keys: Keys,
+        features: NDArray[np.floating],
+        n_tokens: NDArray[np.int32],
+        *,
+        replaces: Sequence[str] = (),
     ) -> None:
-        """Publish encoded rows as one shard; call `load` to see them.
+        """Publish encoded rows as one shard.
 
         Parameters
         ----------
@@ -124,6 +143,8 @@ class FeatureStore:
         features : ndarray, shape (m, d)
             Finite; stored in their dtype.
         n_tokens : ndarray of int32, shape (m,)
+        replaces : sequence of str
+            Names of shards whose place it takes.
 
         Raises
         ------
@@ -131,29 +152,149 @@ class FeatureStore:
             If the store holds features of another length.
         """
         for shard in self._shards[:1]:
-            known = np.load(shard / "features.npy", mmap_mode="r", allow_pickle=False)
+            known = disk.load_array(shard / "features.npy", mapped=True)
             self._check_dim(known.shape[1:], features.shape[1:])
-        content = hashlib.sha256(
-            keys.tobytes() + np.ascontiguousarray(features).tobytes()
-        )
+        replaced = sorted(set(replaces))
+        content = hashlib.sha256(" ".join(replaced).encode() + keys.tobytes())
+        content.update(np.ascontiguousarray(features).data)
         name = content.hexdigest()[:32]
-        fields = {"content": content.hexdigest()}
         with publish_directory(
             self.folder / "shards" / name,
             root=self._root,
             stage="Shard",
             key=name,
-            key_fields=fields,
+            key_fields={"content": content.hexdigest()},
         ) as draft:
-            np.save(draft.path / "keys.npy", keys)
-            np.save(draft.path / "features.npy", features)
-            np.save(draft.path / "tokens.npy", n_tokens)
+            for column, array in zip(COLUMNS, (keys, features, n_tokens), strict=True):
+                disk.save_array(draft.path / f"{column}.npy", array)
             draft.facts["rows"] = len(keys)
+            draft.facts["replaces"] = replaced
+        self._shards.append(self.folder / "shards" / name)
+        self._index = None
 
-    def shards_of(self, keys: Keys) -> list[str]:
-        """Return the names of the shards that hold the given keys, sorted."""
-        places = self._place[self._positions(keys)]
-        return sorted(self._shards[i].name for i in np.unique(places[:, 0]))
+    def compact(self) -> None:
+        """Put many small shards together into large ones.
+
+        Readers are not disturbed: the new shard is there before the old ones go.
+        """
+        try:
+            for path in self._left_over:
+                discard(path, root=self._root)
+            for group in self._groups():
+                self.rewrite(group, lambda _: True)
+        except (OSError, CacheError) as error:  # the small ones serve as well
+            logger.debug("shards of %s stay small: %s", self.folder, error)
+
+    def _groups(self) -> Iterator[list[Path]]:
+        """Yield groups of small shards, each of up to `SHARD_BYTES`; none while there are few."""
+        sizes = {path: (path / "features.npy").stat().st_size for path in self._shards}
+        small = [path for path, size in sizes.items() if size < SHARD_BYTES / 2]
+        if len(small) <= MANY and sum(map(sizes.__getitem__, small)) < SHARD_BYTES:
+            return
+        group: list[Path] = []
+        for path in small:
+            if group and sum(map(sizes.__getitem__, [*group, path])) > SHARD_BYTES:
+                yield group
+                group = []
+            group.append(path)
+        if len(group) > 1:
+            yield group
+
+    def rewrite(
+        self, shards: Sequence[Path], keep: Callable[[Keys], bool | NDArray[np.bool_]]
+    ) -> None:
+        """Write the rows of some shards that `keep` as one shard, in their place.
+
+        Raises
+        ------
+        CacheError
+            If one of them is damaged, or the disk refuses.
+        OSError
+            If one is gone.
+        """
+        replaces: list[str] = []
+        for path in shards:
+            facts = check_contents(path)["facts"]
+            replaces += [path.name, *facts.get("replaces", [])]
+        columns = [
+            np.concatenate([disk.load_array(path / f"{name}.npy") for path in shards])
+            for name in COLUMNS
+        ]
+        kept = first_of_each(columns[0]) & keep(columns[0])
+        self._shards = [path for path in self._shards if path not in shards]
+        self._index = None
+        if kept.any():
+            columns = [values[kept] for values in columns]
+            self.append(*columns, replaces=replaces)
+        for path in shards:
+            discard(path, root=self._root)
+
+    def blocks(
+        self, keys: Keys, column: str = "features"
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.generic]]]:
+        """Yield positions in `keys` with their stored values, each once, in the order in which they lie on disk.
+
+        Parameters
+        ----------
+        keys : ndarray of S16, shape (n,)
+        column : {"features", "tokens", "keys"}
+
+        Raises
+        ------
+        CacheError
+            If a key is not stored.
+        """
+        left = np.arange(len(keys))
+        for _ in range(ATTEMPTS):
+            places = self._places(keys[left])
+            order = np.argsort(places, kind="stable")
+            left, places = left[order], places[order]
+            done = 0
+            try:
+                for done, values in self._read(places, column):
+                    yield left[done - len(values) : done], values
+            except FileNotFoundError:  # put together with others by another run
+                left = left[done:]
+                self.load()
+            else:
+                return
+        raise self._busy()
+
+    def _places(self, keys: Keys) -> NDArray[np.int64]:
+        places = self.index.places(keys)
+        if n_lacking := int((places < 0).sum()):
+            raise CacheError(
+                f"{n_lacking:,} of {len(keys):,} rows are not in {self.folder}. "
+                "Run the same command again to encode them."
+            )
+        return places
+
+    def _read(
+        self, places: NDArray[np.int64], column: str
+    ) -> Iterator[tuple[int, NDArray[np.generic]]]:
+        """Yield the values at ascending places, block by block, each with the number of values so far."""
+        starts = self.index.starts
+        shape: tuple[int, ...] | None = None
+        for shard, (begin, end) in enumerate(pairwise(np.searchsorted(places, starts))):
+            if begin == end:
+                continue
+            path = self._shards[shard] / f"{column}.npy"
+            stored = disk.load_array(path, mapped=True)
+            shape = shape or stored.shape[1:]
+            self._check_dim(shape, stored.shape[1:])
+            for first in range(begin, end, ROWS):
+                last = min(first + ROWS, end)
+                yield last, np.asarray(stored[places[first:last] - starts[shard]])
+
+    def _gather(self, keys: Keys, column: str) -> NDArray[np.generic]:
+        out: NDArray[np.generic] | None = None
+        for rows, values in self.blocks(keys, column):
+            if out is None:
+                out = np.empty((len(keys), *values.shape[1:]), dtype=values.dtype)
+            out[rows] = values
+        if out is None:
+            raise CacheError(f"No rows are asked of {self.folder}, expected some.")
+        return out
 
     def features(self, keys: Keys) -> NDArray[np.float32]:
         """Return the stored rows of `keys` as float32, shape (n, d), in their order.
@@ -163,32 +304,11 @@ class FeatureStore:
         CacheError
             If a key is not stored.
         """
-        return np.asarray(self._gather(keys, "features.npy"), dtype=np.float32)
+        return np.asarray(self._gather(keys, "features"), dtype=np.float32)
 
     def n_tokens(self, keys: Keys) -> NDArray[np.int32]:
         """Return the token counts of `keys` before cutting, shape (n,)."""
-        return np.asarray(self._gather(keys, "tokens.npy"), dtype=np.int32)
-
-    def _gather(self, keys: Keys, name: str) -> NDArray[np.generic]:
-        positions = self._positions(keys)
-        if not len(keys) or (positions < 0).any():
-            raise CacheError(
-                f"{int((positions < 0).sum()):,} of {len(keys):,} rows are not in {self.folder}. "
-                "Run the same command again to encode them."
-            )
-        places = self._place[positions]  # (n, 2)
-        out: NDArray[np.generic] | None = None
-        for shard in np.unique(places[:, 0]):
-            values = np.load(
-                self._shards[shard] / name, mmap_mode="r", allow_pickle=False
-            )
-            if out is None:
-                out = np.empty((len(keys), *values.shape[1:]), dtype=values.dtype)
-            self._check_dim(out.shape[1:], values.shape[1:])
-            here = places[:, 0] == shard
-            out[here] = values[places[here, 1]]
-        assert out is not None  # there is at least one key
-        return out
+        return np.asarray(self._gather(keys, "tokens"), dtype=np.int32)
 
     def _check_dim(self, known: tuple[int, ...], found: tuple[int, ...]) -> None:
         if known != found:
@@ -198,26 +318,9 @@ class FeatureStore:
             )
 
 
-def load_features(dataset_dir: Path, root: Path) -> NDArray[np.float32]:
-    """Return the features of one data set in its order, every byte checked: float32, shape (n, d).
-
-    Parameters
-    ----------
-    dataset_dir : Path
-        What `ExtractFeatures` published: ``features/<encoder>/datasets/<key>``.
-    root : Path
-        The artifacts folder.
-
-    Raises
-    ------
-    CacheError
-        If a file is damaged; it is in quarantine then, and the next run encodes its rows again.
-    """
-    store = FeatureStore(dataset_dir.parent.parent, root)
-    damaged = store.load()
-    if damaged:
-        raise CacheError(
-            f"{len(damaged)} damaged shard(s) of {store.folder} moved to {root / 'quarantine'}. "
-            "Run the same command again: only their rows are encoded."
-        )
-    return store.features(np.load(dataset_dir / "keys.npy", allow_pickle=False))
+def _has_its_keys(shard: Path, manifest: Manifest) -> bool:
+    entry = manifest["files"].get("keys.npy", {})
+    try:
+        return bool(disk.sha256_file(shard / "keys.npy") == entry.get("sha256"))
+    except OSError:
+        return False

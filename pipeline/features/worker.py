@@ -12,16 +12,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
-
 from pipeline.config import ComputeSpec, EncoderSpec
-from pipeline.datasets.table import Table
+from pipeline.datasets.table import StoredTexts
 from pipeline.encoder.identity import EncoderSource, find_encoder
 from pipeline.errors import EncoderError, PipelineError
-from pipeline.features.extract import Progress, extract_missing, token_facts
+from pipeline.features.extract import Progress, extract_missing, list_facts
 from pipeline.features.probes import PROBES
 from pipeline.features.store import FeatureStore
-from pipeline.storage import is_complete, key_lock, publish_directory, sha256_file
+from pipeline.storage import (
+    disk,
+    is_complete,
+    key_lock,
+    publish_directory,
+    sha256_file,
+)
 
 Request = dict[str, Any]  # Any: the JSON written by `spawn.extract`
 HALVED = "batches did not fit the GPU's memory and were halved. Pass a lower --batch-tokens to save the time."
@@ -50,45 +54,40 @@ def work(request: Request, lines: Lines) -> dict[str, object]:
     began = time.monotonic()
     spec, compute = EncoderSpec(**request["encoder"]), ComputeSpec(**request["compute"])
     root, folder = Path(request["root"]), Path(request["folder"])
-    table = Table.load(Path(request["table"]))
     loader = _Loader(spec, compute, request["identity"])
     store = FeatureStore(folder, root)
-    with key_lock(root, f"{folder.name}.lock"):
-        for name in store.load():
-            lines.send(
-                warning=f"damaged shard {name} moved to quarantine; its rows are encoded again"
-            )
+    publish = publish_directory(
+        folder / "datasets" / request["name"],
+        root=root,
+        stage="ExtractFeatures",
+        key=request["key"],
+        key_fields=request["key_fields"],
+    )
+    with key_lock(root, f"{folder.name}.lock"), publish as draft:
+        keys_path = draft.path / "keys.npy"
         done = extract_missing(
-            table.texts,
+            StoredTexts(Path(request["table"])),
             store,
             loader.encoder,
+            keys_path=keys_path,
             feature_dtype=spec.feature_dtype,
             on_progress=lines.progress,
-            name_row=lambda i: f"{table.splits[i]} line {table.lines[i]}",
         )
+        for name in done.damaged:
+            lines.send(
+                warning=f"damaged shard {name} moved to quarantine; its rows were encoded again"
+            )
         n_halved = loader.n_halved
         if n_halved:
             lines.send(warning=f"{n_halved} {HALVED}")
         if not is_complete(folder / "encoder", request["encoder_key"]):
             _publish_encoder(loader, request, root, folder)
-    final = folder / "datasets" / request["name"]
-    with publish_directory(
-        final,
-        root=root,
-        stage="ExtractFeatures",
-        key=request["key"],
-        key_fields=request["key_fields"],
-    ) as draft:
-        np.save(draft.path / "keys.npy", done.keys)
-        draft.facts["rows"] = len(done.keys)
-        draft.facts["shards"] = store.shards_of(done.keys)
-        draft.facts["dim"] = int(store.features(done.keys[:1]).shape[1])
+        draft.facts.update(list_facts(keys_path, store, spec.max_length))
         draft.facts["elapsed_s"] = round(time.monotonic() - began, 3)
         draft.facts["batches_halved"] = n_halved
-        draft.facts["tokens"] = token_facts(store.n_tokens(done.keys), spec.max_length)
     return {
         "rows_encoded": done.rows_encoded,
-        "rows_reused": len(done.keys) - done.rows_encoded,
+        "rows_reused": done.n - done.rows_encoded,
         "encode_s": round(done.elapsed_s, 3),
         "rows_per_s": round(done.rows_encoded / done.elapsed_s, 1)
         if done.elapsed_s
@@ -144,13 +143,11 @@ def _publish_encoder(
         key=request["encoder_key"],
         key_fields=request["encoder_key_fields"],
     ) as draft:
-        (draft.path / "tokenizer.json").write_text(
-            encoder.tokenizer.to_str(), encoding="utf-8"
-        )
-        (draft.path / "config.json").write_text(
-            json.dumps(encoder.checkpoint.config), encoding="utf-8"
-        )
-        np.save(draft.path / "probes.npy", encoder.encode(PROBES))
+        tokenizer = encoder.tokenizer.to_str().encode()
+        disk.write(draft.path / "tokenizer.json", tokenizer)
+        config = json.dumps(encoder.checkpoint.config).encode()
+        disk.write(draft.path / "config.json", config)
+        disk.save_array(draft.path / "probes.npy", encoder.encode(PROBES))
         draft.facts["special"] = encoder.checkpoint.special
         draft.facts["dim"] = encoder.dim
         draft.facts["files"] = {

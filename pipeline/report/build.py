@@ -20,7 +20,7 @@ from pipeline.evaluation.metrics import (
     most_confident_errors,
 )
 from pipeline.evaluation.published import published_figures
-from pipeline.features.store import load_features
+from pipeline.features.stored import StoredFeatures
 from pipeline.heads.head import Head, load_head
 from pipeline.report.data import data_lines
 from pipeline.report.words import headline, summary
@@ -81,7 +81,8 @@ def build_report(inputs: ReportInputs) -> Json:
     test = disk.load_array(inputs.split / "test.npy")
     y = class_numbers(table.labels[test].tolist(), head.classes)
     ours = Scored(
-        y, head.probabilities(load_features(inputs.features, inputs.root)[test])
+        y,
+        head.probabilities(StoredFeatures.of(inputs.features, inputs.root).take(test)),
     )
     measured = measure(ours)
     others = {

@@ -12,6 +12,7 @@ from pipeline.storage.manifest import (
 )
 from pipeline.storage.publish import (
     Draft,
+    discard,
     link_or_copy,
     publish_directory,
     quarantine,
@@ -22,6 +23,7 @@ __all__ = [
     "DigestCache",
     "Draft",
     "check_contents",
+    "discard",
     "disk",
     "is_complete",
     "key_lock",

@@ -72,11 +72,7 @@ def publish_directory(
     CacheError
         If the disk refuses: no space, no permission, an I/O error.
     """
-    scratch = (
-        root
-        / "tmp"
-        / f"{final.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
-    )
+    scratch = root / "tmp" / draft_name(final.name)
     try:
         with _disk_errors(root):
             disk.make_folder(scratch)
@@ -144,11 +140,6 @@ def _install(scratch: Path, final: Path, *, root: Path, key: str) -> None:
             raise
         if is_complete(final, key):
             return
-        if is_newer(final):
-            raise CacheError(
-                f"A newer version of frostbert wrote {final}; it is left as it is. "
-                "Update, or pass another --artifacts folder."
-            ) from None
         quarantine(final, root=root)
         disk.rename(scratch, final)
     disk.sync(final.parent)
@@ -158,7 +149,17 @@ def quarantine(directory: Path, *, root: Path) -> Path:
     """Move a damaged directory to ``<root>/quarantine`` and return its new place.
 
     Nothing is deleted: what was there can still be looked at.
+
+    Raises
+    ------
+    CacheError
+        If a newer version of this package wrote it, or it cannot be moved.
     """
+    if is_newer(directory):
+        raise CacheError(
+            f"A newer version of frostbert wrote {directory}; it is left as it is. "
+            "Update, or pass another --artifacts folder."
+        )
     place = root / "quarantine" / f"{directory.name}.{secrets.token_hex(4)}"
     try:
         disk.make_folder(place.parent)
@@ -170,6 +171,29 @@ def quarantine(directory: Path, *, root: Path) -> Path:
             f"Cannot move {directory} to {place}: {error}. Remove it."
         ) from error
     return place
+
+
+def discard(path: Path, *, root: Path) -> None:
+    """Remove a directory of ours for good; nobody sees it in part. Fine if it is gone.
+
+    Raises
+    ------
+    OSError
+        If it cannot be removed.
+    """
+    scratch = root / "tmp" / draft_name(path.name)
+    disk.make_folder(scratch.parent)
+    try:
+        disk.rename(path, scratch)
+    except FileNotFoundError:  # another run was quicker
+        return
+    disk.sync(path.parent)
+    disk.remove_tree(scratch)
+
+
+def draft_name(name: str) -> str:
+    """Return a name below ``tmp`` that tells which process of which machine made it."""
+    return f"{name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
 
 
 def replace_file(path: Path, data: bytes) -> None:

@@ -1,0 +1,59 @@
+"""A row store on disk: which shards there are. Imports nothing heavy, for runs that have nothing to do.
+
+::
+
+    <encoder-slug>-<fingerprint>/
+      encoder/             what a predictor needs beside the weights, and the probes' features
+      shards/<digest>/     keys.npy (m,) 16-byte strings, features.npy (m, d), tokens.npy (m,) int32
+      datasets/<key>/      keys.npy (n,): a data set's features as references, in its order
+
+Each is a directory published whole (`pipeline.storage`). Shards are immutable and named by their content. One that
+takes the place of others (several made one, or a text forgotten) names them in its manifest, so that whoever refers to
+those finds it.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import CacheError
+from pipeline.storage import is_complete, read_manifest, wrong_sizes
+
+Manifest = dict[str, Any]  # Any: JSON values
+
+
+def shards_in(folder: Path) -> Iterator[tuple[Path, Manifest]]:
+    """Yield every shard of a store whose manifest and sizes are right, by name."""
+    for path in sorted((folder / "shards").glob("*/")):
+        with suppress(CacheError):  # incomplete, or just put together with others
+            manifest = read_manifest(path)
+            manifest["facts"].setdefault("replaces", [])  # the first version had none
+            if manifest["key"] == path.name and not any(wrong_sizes(path, manifest)):
+                yield path, manifest
+
+
+def find_shards(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Return the shards that hold what shards of the given names hold, or held, without repetition.
+
+    Raises
+    ------
+    CacheError
+        If one is gone or has another size, and none took its place.
+    """
+    found: dict[Path, None] = {}
+    moved: dict[str, Path] | None = None
+    for name in names:
+        place: Path | None = folder / "shards" / name
+        if not is_complete(folder / "shards" / name, name):
+            if moved is None:  # rarely needed, and reads every manifest
+                moved = {
+                    old: path
+                    for path, manifest in shards_in(folder)
+                    for old in manifest["facts"]["replaces"]
+                }
+            place = moved.get(name)
+        if place is None:
+            raise CacheError(f"shard {name} of {folder} is missing or incomplete")
+        found[place] = None
+    return list(found)
