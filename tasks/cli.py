@@ -3,13 +3,29 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pipeline
-from pipeline.errors import PipelineError
+from pipeline.errors import CacheError, PipelineError
+
+Options = argparse.Namespace
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0, or 1 after an error or a finding."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.run is not _explain_run:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
+    try:
+        return int(options.run(options))
+    except (PipelineError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="frostbert",
         description="Frozen-transformer classifiers: everything beside the stages. "
@@ -17,6 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=pipeline.__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    folder = argparse.ArgumentParser(add_help=False)
+    folder.add_argument(
+        "--artifacts", type=Path, default=Path("artifacts"), help="default: artifacts"
+    )
     doctor = commands.add_parser(
         "doctor",
         help="what is installed, which files are used, and how to do without a hub",
@@ -28,33 +49,185 @@ def main(arguments: Sequence[str] | None = None) -> int:
         add_help=False,
     )
     explain_run.set_defaults(run=_explain_run)
-    options, rest = parser.parse_known_args(arguments)
-    if rest and options.run is not _explain_run:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    try:
-        return int(options.run(rest))
-    except PipelineError as error:
-        print(error, file=sys.stderr)
-        return 1
+    status = commands.add_parser(
+        "status", parents=[folder], help="what exists, how large and old, who uses it"
+    )
+    status.set_defaults(run=_status)
+    verify = commands.add_parser(
+        "verify",
+        parents=[folder],
+        help="read every byte again and compare; status 1 on damage",
+    )
+    verify.add_argument(
+        "--recompute",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also encode N random rows of each row store again",
+    )
+    verify.add_argument("--encoder", help="where the encoder is now, for --recompute")
+    verify.set_defaults(run=_verify)
+    gc = commands.add_parser(
+        "gc",
+        parents=[folder],
+        help="what no run, predictor, report or pin refers to; --yes removes it",
+    )
+    gc.add_argument("--yes", action="store_true", help="remove; without, only list")
+    gc.add_argument(
+        "--keep",
+        type=int,
+        metavar="N",
+        help="keep the N newest runs, the pinned ones and the latest; without: all",
+    )
+    gc.set_defaults(run=_gc)
+    for name, what in (
+        ("pin", "keep a run, whatever its age"),
+        ("unpin", "let gc --keep drop it again"),
+    ):
+        pin = commands.add_parser(name, parents=[folder], help=what)
+        pin.add_argument("name", metavar="RUN", help="a folder of runs/, or latest")
+        pin.set_defaults(run=_pin if name == "pin" else _unpin)
+    forget = commands.add_parser(
+        "forget",
+        parents=[folder],
+        help="remove a text and everything made from data that hold it",
+    )
+    forget.add_argument(
+        "text", metavar="TEXT", help="exactly as in the data; - reads it"
+    )
+    forget.set_defaults(run=_forget)
+    return parser
 
 
-def _explain_run(options: Sequence[str]) -> int:
+def _doctor(_: Options) -> int:
+    from tasks.doctor import examine
+
+    lines, is_healthy = examine()
+    print("\n".join(lines))
+    return 0 if is_healthy else 1
+
+
+def _explain_run(options: Options) -> int:
     from luigi.cmdline_parser import CmdlineParser
 
     import tasks  # noqa: F401  # its defaults come first
     from tasks.explain import explain
     from tasks.train import TrainLogReg
 
-    with CmdlineParser.global_instance(["TrainLogReg", *options]) as parser:
+    with CmdlineParser.global_instance(["TrainLogReg", *options.rest]) as parser:
         job = parser.get_task_obj()
     assert isinstance(job, TrainLogReg)  # as named
     print("\n".join(map(str, explain(job))))
     return 0
 
 
-def _doctor(_: Sequence[str]) -> int:
-    from tasks.doctor import examine
+def _status(options: Options) -> int:
+    from tasks.status import status
 
-    lines, is_healthy = examine()
-    print("\n".join(lines))
-    return 0 if is_healthy else 1
+    print("\n".join(status(_existing(options.artifacts))))
+    return 0
+
+
+def _verify(options: Options) -> int:
+    from tasks.inventory import said
+    from tasks.verify import recompute, verify
+
+    root = _existing(options.artifacts)
+    found = verify(root)
+    print("\n".join(found.damage), end="\n" if found.damage else "")
+    checked = f"{found.n_directories} directories, {said(found.n_bytes)} read"
+    if found.damage:
+        print(
+            f"{checked}: {len(found.damage)} findings. Run the same luigi command again: what is damaged is set aside "
+            "and built again."
+        )
+        return 1
+    print(f"{checked}: all as written.")
+    if options.recompute:
+        for line in recompute(root, options.recompute, options.encoder):
+            print(line)
+    return 0
+
+
+def _gc(options: Options) -> int:
+    from tasks.clean import find_unused
+    from tasks.inventory import said
+
+    root = _existing(options.artifacts)
+    found = find_unused(root, keep=options.keep)
+    freed = n_kept = 0
+    for removal in found:
+        note = ""
+        if options.yes:
+            try:
+                removal.apply()
+            except (CacheError, OSError) as error:
+                n_kept, note = n_kept + 1, f"; not removed: {error}"
+        freed += 0 if note else removal.size_bytes
+        name = removal.path.relative_to(root)
+        print(f"{said(removal.size_bytes):>7}  {name}  {removal.reason}{note}")
+    if not found:
+        print("Nothing to remove: a report or predictor refers to everything.")
+    elif options.yes:
+        print(f"{said(freed)} freed.")
+    else:
+        print(f"{said(freed)} could be freed: frostbert gc --yes")
+    return 1 if n_kept else 0
+
+
+def _pin(options: Options) -> int:
+    from tasks.clean import pin
+
+    print(f"pinned {pin(_existing(options.artifacts), options.name)}")
+    return 0
+
+
+def _unpin(options: Options) -> int:
+    from tasks.clean import unpin
+
+    unpin(_existing(options.artifacts), options.name)
+    return 0
+
+
+def _forget(options: Options) -> int:
+    from tasks.forget import forget
+    from tasks.inventory import said
+
+    root = _existing(options.artifacts)
+    text = sys.stdin.read().removesuffix("\n") if options.text == "-" else options.text
+    found = forget(root, text)
+    for line in found.removed:
+        print(f"removed {line}")
+    for line in found.traces:
+        print(line)
+    looked = f"{found.n_files} files, {said(found.n_bytes)} scanned"
+    how = (
+        ""
+        if found.scanned_text
+        else " (by its key, features and rows; it is too short to be looked for byte by byte)"
+    )
+    if not found.removed:
+        print("Nothing here held it.")
+    if found.traces:
+        print(f"{looked}{how}: {len(found.traces)} traces are left, named above.")
+        return 1
+    print(
+        f"{looked}{how}: no trace of it is left. Your own files, and predictors that you copied "
+        "elsewhere, are as they were: remove it there, too."
+    )
+    return 0
+
+
+def _existing(root: Path) -> Path:
+    """Return an artifacts folder.
+
+    Raises
+    ------
+    CacheError
+        If it is not there.
+    """
+    if not root.is_dir():
+        raise CacheError(
+            f"No artifacts folder {root} here. Pass --artifacts, or train first: luigi --module tasks TrainLogReg."
+        )
+    return root

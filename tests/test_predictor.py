@@ -16,9 +16,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from pipeline import FeatureExtractor, TextClassifier, load_encoder, load_predictor
+from pipeline.encoder.tolerance import TOLERANCE
 from pipeline.errors import ArtifactError, DataError
 from pipeline.predictor.file import save_predictor
-from pipeline.predictor.predictor import CHECK_TOLERANCE
 from tests.conftest import review_rows
 
 TEXTS, LABELS = (list(column) for column in zip(*review_rows(), strict=True))
@@ -213,7 +213,7 @@ def test_the_three_parts_are_there(predictor, tiny_encoder):
 
 
 def test_self_check_is_silent_here_and_loud_on_other_weights(predictor, path):
-    assert load_predictor(path).self_check() < CHECK_TOLERANCE["float32"]
+    assert load_predictor(path).self_check() < TOLERANCE["float32"]
     changed = load_predictor(path)
     changed.encoder.model.transformer.layer[1].output_layer_norm.weight.data *= 1.5
     with pytest.raises(ArtifactError, match="Compare the versions"):

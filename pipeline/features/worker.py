@@ -102,7 +102,7 @@ class _Loader:
     def __init__(
         self, spec: EncoderSpec, compute: ComputeSpec, identity: dict[str, object]
     ) -> None:
-        self._spec, self._compute, self._identity = spec, compute, identity
+        self.spec, self._compute, self._identity = spec, compute, identity
         self._loaded: Any = None  # Any: naming Encoder would import torch
         self.device: str | None = None
 
@@ -112,10 +112,10 @@ class _Loader:
         return 0 if self._loaded is None else int(self._loaded.n_halved)
 
     def source(self) -> EncoderSource:
-        source = find_encoder(self._spec, sha256_file)
+        source = find_encoder(self.spec, sha256_file)
         if source.identity != self._identity:
             raise EncoderError(
-                f"{self._spec.encoder} changed while the run was starting. Run the same command again."
+                f"{self.spec.encoder} changed while the run was starting. Run the same command again."
             )
         return source
 
@@ -123,7 +123,7 @@ class _Loader:
         if self._loaded is None:
             from pipeline.encoder.frozen import load_source
 
-            self._loaded = load_source(self.source(), self._spec, self._compute)
+            self._loaded = load_source(self.source(), self.spec, self._compute)
             self.device = str(self._loaded.device)
         return self._loaded
 
@@ -148,6 +148,7 @@ def _publish_encoder(
         config = json.dumps(encoder.checkpoint.config).encode()
         disk.write(draft.path / "config.json", config)
         disk.save_array(draft.path / "probes.npy", encoder.encode(PROBES))
+        draft.facts["spec"] = asdict(loader.spec)
         draft.facts["special"] = encoder.checkpoint.special
         draft.facts["dim"] = encoder.dim
         draft.facts["files"] = {

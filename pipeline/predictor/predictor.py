@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import ComputeSpec, EncoderSpec
+from pipeline.encoder.tolerance import allowed_difference
 from pipeline.errors import ArtifactError, DataError, shown
 from pipeline.features.probes import PROBES
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
     from pipeline.encoder.frozen import Encoder
     from pipeline.heads.head import Head
-
-# largest difference of a probe's feature between machines
-CHECK_TOLERANCE = {"float32": 2e-4, "bfloat16": 0.1}
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,7 @@ class Predictor:
         difference = float(
             np.abs(self.transform(PROBES) - self._parts.probe_features).max()
         )
-        tolerance = CHECK_TOLERANCE[self._parts.spec.precision]
+        tolerance = allowed_difference(self._parts.spec, self._parts.probe_features)
         if not difference <= tolerance:
             raise ArtifactError(
                 f"The encoder gives other features here than in training: largest difference {difference:.2g}, "

@@ -10,9 +10,11 @@ from pipeline.storage.manifest import (
     read_manifest,
     wrong_sizes,
 )
+from pipeline.storage.owners import is_gone, this_process
 from pipeline.storage.publish import (
     Draft,
     discard,
+    is_left_over,
     link_or_copy,
     publish_directory,
     quarantine,
@@ -26,6 +28,8 @@ __all__ = [
     "discard",
     "disk",
     "is_complete",
+    "is_gone",
+    "is_left_over",
     "key_lock",
     "link_or_copy",
     "publish_directory",
@@ -33,5 +37,6 @@ __all__ = [
     "read_manifest",
     "replace_file",
     "sha256_file",
+    "this_process",
     "wrong_sizes",
 ]

@@ -20,10 +20,18 @@ except ImportError:  # Windows: no advisory locks; the rename alone decides
 
 
 @contextmanager
-def key_lock(root: Path, name: str) -> Iterator[None]:
-    """Hold ``<root>/locks/<name>`` while the block runs; wait for another process to let go.
+def key_lock(root: Path, name: str, *, wait: bool = True) -> Iterator[bool]:
+    """Hold ``<root>/locks/<name>`` while the block runs, and yield whether nobody else does.
 
     The operating system frees the lock when its process ends, however it ends: no stale locks.
+
+    Parameters
+    ----------
+    root : Path
+        The artifacts folder.
+    name : str
+    wait : bool
+        Wait for another process to let go; without, False is yielded.
     """
     path = root / "locks" / name
     try:
@@ -33,23 +41,25 @@ def key_lock(root: Path, name: str) -> Iterator[None]:
         logger.debug(
             "no lock for %s: %s", name, error
         )  # what follows cannot write either
-        yield
+        yield True
         return
     with stream:
-        _acquire(stream.fileno(), name)
-        yield
+        yield _acquire(stream.fileno(), name, wait=wait)
 
 
-def _acquire(descriptor: int, name: str) -> None:
+def _acquire(descriptor: int, name: str, *, wait: bool) -> bool:
     if fcntl is None:
-        return
+        return True
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if not wait:
+                return False
             logger.info("waiting: another run is building %s", name)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError as error:
         logger.warning(
             "no lock for %s (%s): two runs may compute it twice", name, error
         )
+    return True

@@ -1,0 +1,90 @@
+"""Encodes some stored rows again: the end-to-end check of a row store."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.config import ComputeSpec, EncoderSpec
+from pipeline.datasets.table import StoredTexts
+from pipeline.encoder.identity import find_encoder
+from pipeline.encoder.tolerance import allowed_difference
+from pipeline.errors import CacheError, EncoderError
+from pipeline.features.stored import StoredFeatures
+from pipeline.storage import read_manifest, sha256_file
+
+
+@dataclass(frozen=True)
+class Rechecked:
+    """What encoding again gave.
+
+    Attributes
+    ----------
+    n : int
+        Rows encoded.
+    largest : float
+        Largest difference of a feature from the stored one.
+    allowed : float
+        What rounding explains.
+    """
+
+    n: int
+    largest: float
+    allowed: float
+
+
+def encode_again(
+    features_dir: Path, dataset_dir: Path, root: Path, n: int, encoder: str | None
+) -> Rechecked:
+    """Encode random rows of a data set again and compare them with what is stored.
+
+    Parameters
+    ----------
+    features_dir : Path
+        The data set's feature list, ``features/<encoder>/datasets/<key>``.
+    dataset_dir : Path
+        Its rows.
+    root : Path
+        The artifacts folder.
+    n : int
+        At most so many rows.
+    encoder : str or None
+        Where the encoder is now, as for ``--encoder``; None: where it was.
+
+    Raises
+    ------
+    EncoderError
+        If the encoder is not here, or is another one.
+    CacheError
+        If the list does not belong to the rows.
+    """
+    manifest = read_manifest(features_dir.parent.parent / "encoder")
+    spec = EncoderSpec(**manifest["facts"]["spec"])
+    if encoder is not None:
+        spec = EncoderSpec(**{**manifest["facts"]["spec"], "encoder": encoder})
+    source = find_encoder(spec, sha256_file)
+    if source.identity != manifest["key_fields"]["encoder"]:
+        raise EncoderError(
+            f"{spec.encoder} is not the encoder that made {features_dir.parent.parent}. Pass --encoder."
+        )
+    stored, texts = StoredFeatures.of(features_dir, root), StoredTexts(dataset_dir)
+    if len(stored) != len(texts):
+        raise CacheError(
+            f"{features_dir} lists {len(stored):,} rows, {dataset_dir} has {len(texts):,}. Run the pipeline again."
+        )
+    rows = np.sort(np.random.default_rng().permutation(len(texts))[:n])
+    wanted = np.zeros(len(texts), dtype=bool)
+    wanted[rows] = True
+    chosen = [
+        block[i]
+        for begin, block in texts.blocks(wanted)
+        for i in np.flatnonzero(wanted[begin : begin + len(block)])
+    ]
+    from pipeline.encoder.frozen import load_source
+
+    again = load_source(source, spec, ComputeSpec()).encode(chosen)
+    before = stored.take(rows)
+    difference = np.abs(again.astype(spec.feature_dtype).astype(np.float32) - before)
+    return Rechecked(
+        len(rows), float(difference.max()), allowed_difference(spec, before)
+    )

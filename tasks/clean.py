@@ -1,0 +1,249 @@
+"""``frostbert gc``: removes what no run, predictor, report or pin refers to."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import CacheError, ConfigError
+from pipeline.features.shards import shards_in
+from pipeline.storage import discard, disk, is_left_over, key_lock, link_or_copy
+from tasks import ledger
+from tasks.inventory import PINS, RESULTS, Inventory, Item, size_of
+from tasks.train import TrainLogReg
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pipeline.features.keys import Keys
+
+MOSTLY_USED = (
+    0.5  # a shard of which less is referred to is written anew without the rest
+)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Something that nothing refers to.
+
+    Attributes
+    ----------
+    path : Path
+    size_bytes : int
+        What its removal frees.
+    reason : str
+    apply : callable () -> None
+    """
+
+    path: Path
+    size_bytes: int
+    reason: str
+    apply: Callable[[], None]
+
+
+def find_unused(root: Path, *, keep: int | None = None) -> list[Removal]:
+    """Return what can go.
+
+    Parameters
+    ----------
+    root : Path
+        The artifacts folder.
+    keep : int, optional
+        How many of the newest runs to keep with their reports and predictors, beside the pinned ones and the one that
+        ``latest`` shows; all if None.
+    """
+    inventory = Inventory(root)
+    dropped = _dropped_runs(inventory, keep)
+    used = _used(inventory, dropped)
+    return [
+        *_old_runs(inventory, dropped),
+        *_unused_stages(inventory, used),
+        *chain.from_iterable(
+            _unused_rows(inventory, store, used) for store in inventory.stores()
+        ),
+        *_left_over(root),
+    ]
+
+
+def _dropped_runs(inventory: Inventory, keep: int | None) -> list[Path]:
+    """Return the runs that are older than the newest `keep`, neither pinned nor the latest."""
+    runs = list(inventory.runs())
+    protected = {*inventory.pins(), inventory.latest()}
+    old = [] if keep is None else runs[: max(0, len(runs) - keep)]
+    return [run for run in old if run.name not in protected]
+
+
+def _used(inventory: Inventory, dropped: list[Path]) -> set[Path]:
+    """Return the paths that a report, a predictor or a run under way reaches."""
+    runs = inventory.runs()
+    kept = {item.path for run in runs if run not in dropped for item in runs[run]}
+    only_dropped = {item.path for run in dropped for item in runs[run]} - kept
+    roots = [item for item in inventory.of(*RESULTS) if item.path not in only_dropped]
+    keys = [item.key for item in roots if item.key]
+    for run in ledger.open_runs(inventory.root):
+        keys += [str(key) for key in run.values()]
+    return {item.path for item in inventory.reach(keys)}
+
+
+def _old_runs(inventory: Inventory, dropped: list[Path]) -> Iterator[Removal]:
+    root = inventory.root
+    for run, shown in inventory.runs().items():
+        if run in dropped:
+            yield Removal(run, 0, "an older run", partial(discard, run, root=root))
+        elif not shown and not any(path.exists() for path in run.iterdir()):
+            reason = "a run whose report and predictor are gone"
+            yield Removal(run, 0, reason, partial(discard, run, root=root))
+
+
+def _unused_stages(inventory: Inventory, used: set[Path]) -> Iterator[Removal]:
+    needed = {item.store for item in inventory.of("features") if item.path in used}
+    for item in inventory.items:
+        if item.path in used or item.kind in {"shards", "encoder"}:
+            continue
+        if item.kind == "features" and item.store not in needed:
+            continue  # goes with its store
+        reason = "nothing refers to it" if item.manifest else "its manifest is damaged"
+        apply = partial(_discard_unless_busy, item, inventory.root)
+        yield Removal(item.path, item.size_bytes, reason, apply)
+
+
+def _discard_unless_busy(item: Item, root: Path) -> None:
+    lock = (
+        item.store.name
+        if item.kind == "features"
+        else f"{item.kind}-{str(item.key)[:16]}"
+    )
+    with _not_in_use(item.path, lock, root):
+        discard(item.path, root=root)
+
+
+@contextmanager
+def _not_in_use(path: Path, lock: str, root: Path) -> Iterator[None]:
+    """Hold the lock under which `path` is built.
+
+    Raises
+    ------
+    CacheError
+        If a run holds it.
+    """
+    with key_lock(root, f"{lock}.lock", wait=False) as is_ours:
+        if not is_ours:
+            raise CacheError(f"{path} is in use by a run; it stays.")
+        yield
+
+
+def _unused_rows(
+    inventory: Inventory, store: Path, used: set[Path]
+) -> Iterator[Removal]:
+    """Yield a row store to which nothing refers, or its shards with few or no rows that a kept list refers to."""
+    root = inventory.root
+    lists = [
+        item
+        for item in inventory.of("features")
+        if item.store == store and item.path in used
+    ]
+    if not lists:
+        reason = "no report or predictor needs its rows"
+        yield Removal(store, size_of(store), reason, partial(_drop_store, store, root))
+        return
+    import numpy as np
+
+    from pipeline.features.keys import first_of_each
+
+    wanted = np.concatenate([disk.load_array(item.path / "keys.npy") for item in lists])
+    wanted = np.sort(wanted[first_of_each(wanted)])
+    for path, _ in shards_in(store):
+        kept = _is_among(wanted, disk.load_array(path / "keys.npy"))
+        n_kept, n = int(kept.sum()), len(kept)
+        if n_kept / n >= MOSTLY_USED:
+            continue
+        freed = round(size_of(path) * (1 - n_kept / n))
+        reason = f"{n - n_kept:,} of {n:,} rows that nothing refers to"
+        apply = partial(_shrink, path, root, partial(_is_among, wanted))
+        yield Removal(path, freed, reason, apply)
+
+
+def _is_among(wanted: "Keys", keys: "Keys") -> "np.typing.NDArray[np.bool_]":
+    """Tell for each key whether it is one of the sorted `wanted`."""
+    import numpy as np
+
+    at = np.searchsorted(wanted, keys).clip(max=len(wanted) - 1)
+    return np.asarray(wanted[at] == keys)
+
+
+def _drop_store(store: Path, root: Path) -> None:
+    with _not_in_use(store, store.name, root):
+        discard(store, root=root)
+
+
+def _shrink(
+    shard: Path, root: Path, keep: "Callable[[Keys], np.typing.NDArray[np.bool_]]"
+) -> None:
+    from pipeline.features.store import FeatureStore
+
+    folder = shard.parent.parent
+    with _not_in_use(shard, folder.name, root):
+        store = FeatureStore(folder, root)
+        store.load()
+        store.rewrite([shard], keep)
+
+
+def _left_over(root: Path) -> Iterator[Removal]:
+    """Yield drafts of processes that are gone, and what was set aside as damaged."""
+    for path in _within(root / "tmp"):
+        if is_left_over(path.name):
+            reason = "a draft of a process that is gone"
+            yield Removal(path, size_of(path), reason, partial(_remove, path))
+    for path in _within(root / "quarantine"):
+        yield Removal(path, size_of(path), "damaged, set aside", partial(_remove, path))
+
+
+def _within(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        disk.remove_tree(path)
+    else:
+        disk.remove(path)
+
+
+def pin(root: Path, name: str) -> Path:
+    """Keep a run, whatever its age: ``latest``, or the name of a folder of ``runs``; return that folder.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such run.
+    """
+    runs = root / TrainLogReg.folder
+    folder = (root / "latest").resolve() if name == "latest" else runs / name
+    if not folder.is_dir():
+        known = ", ".join(path.name for path in _within(runs)) or "none"
+        raise ConfigError(
+            f"There is no run {name!r} (runs: {known}). Pass one of them, or latest."
+        )
+    disk.make_folder(root / PINS)
+    link_or_copy(runs / folder.name, root / PINS / folder.name)
+    return runs / folder.name
+
+
+def unpin(root: Path, name: str) -> None:
+    """Let `find_unused` drop a run again.
+
+    Raises
+    ------
+    ConfigError
+        If it is not pinned.
+    """
+    path = root / PINS / name
+    if not path.is_symlink() and not path.exists():
+        known = ", ".join(path.name for path in _within(root / PINS)) or "none"
+        raise ConfigError(
+            f"{name!r} is not pinned (pinned: {known}). Pass one of them."
+        )
+    _remove(path)
