@@ -385,5 +385,6 @@ def test_score_stored_is_in_the_order_of_the_rows(monkeypatch, n_classes):
 
     proba = score_stored(head, Rows(features, size=50, seed=3))
 
-    assert (proba.dtype, proba.shape) == (np.float64, (120, n_classes))
+    assert proba.dtype == np.float64
+    assert proba.shape == (120, n_classes)
     assert proba == pytest.approx(head.probabilities(features), rel=1e-12)
