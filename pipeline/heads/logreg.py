@@ -49,12 +49,29 @@ def fit_head(
     DataError
         If all features are constant.
     """
-    classes = sorted(set(labels.tolist()))
-    y = np.searchsorted(np.array(classes, dtype=labels.dtype), labels)
+    classes, y = encode(labels)
     search = [] if spec.C != "auto" else search_c(features, y, folds, spec)
-    C = min(search, key=lambda point: point.log_loss).C if search else float(spec.C)
+    C = best_c(search) if search else float(spec.C)
     head = _fit(_Scaled.of(features), y, classes, replace(spec, C=C))
     return replace(head, search=search)
+
+
+def encode(labels: Labels) -> tuple[list[str] | list[int], NDArray[np.intp]]:
+    """Return the sorted classes and the class index of each label, shape (n,)."""
+    classes = sorted(set(labels.tolist()))
+    return classes, np.searchsorted(np.array(classes, dtype=labels.dtype), labels)
+
+
+def best_c(search: list[SearchPoint]) -> float:
+    """Return the C of least out-of-fold log loss."""
+    return min(search, key=lambda point: point.log_loss).C
+
+
+def constant_features(n: int) -> DataError:
+    """Return the error for `n` rows that do not differ in any feature."""
+    return DataError(
+        f"All {n:,} texts to fit on have the same features. Check the text column and the pooling."
+    )
 
 
 @dataclass(frozen=True)
@@ -70,9 +87,7 @@ class _Scaled:
         values = features.astype(np.float64)
         mean, scale = values.mean(axis=0), values.std(axis=0)
         if not (scale > 0).any():
-            raise DataError(
-                f"All {len(features):,} texts to fit on have the same features. Check the text column and the pooling."
-            )
+            raise constant_features(len(features))
         scale[scale == 0] = 1.0
         values -= mean
         values /= scale
