@@ -60,7 +60,7 @@ class FitLogReg(
         from pipeline.datasets.table import Table
         from pipeline.features.stored import StoredFeatures
         from pipeline.heads.head import save_head
-        from pipeline.heads.logreg import fit_head
+        from pipeline.heads.streaming import fit_stored
 
         split = self.upstream["split"].directory
         fit, folds = (
@@ -68,11 +68,10 @@ class FitLogReg(
         )
         labels = Table.load(self.upstream["dataset"].directory).labels[fit]
         stored = StoredFeatures.of(self.upstream["features"].directory, self.root)
-        features = stored.take(fit)
-        head = fit_head(features, labels, self.spec, folds)
+        head = fit_stored(stored.subset(fit), labels, self.spec, folds)
         save_head(head, draft.path)
         searched = (
             f", chosen of {len(head.search)} by cross-validation" if head.search else ""
         )
         ended = "" if head.converged else "; NOT CONVERGED"
-        return f"{len(head.classes)} classes on {features.shape[1]} features, C = {head.C:g}{searched}{ended}"
+        return f"{len(head.classes)} classes on {len(head.mean)} features, C = {head.C:g}{searched}{ended}"

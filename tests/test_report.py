@@ -75,6 +75,7 @@ def report():
             "converged": True,
             "n_iter": 12,
             "solver": "lbfgs",
+            "float16": None,
         },
         "classes": ["neg", "pos"],
         "metrics": {"test": ours},

@@ -55,6 +55,7 @@ SOURCES = {
         "tasks/logreg.py",
         "pipeline/heads/head.py",
         "pipeline/heads/logreg.py",
+        "pipeline/heads/streaming.py",
     ],
     "FitBaselines": ["tasks/baselines.py", "pipeline/evaluation/baselines.py"],
     "EvaluateModel": [
@@ -65,6 +66,7 @@ SOURCES = {
         "pipeline/report/data.py",
         "pipeline/report/words.py",
         "pipeline/report/render.py",
+        "pipeline/report/rounding.py",
         "pipeline/report/templates/report.html.j2",
         "pipeline/report/templates/report.md.j2",
     ],

@@ -22,7 +22,9 @@ from pipeline.evaluation.metrics import (
 from pipeline.evaluation.published import published_figures
 from pipeline.features.stored import StoredFeatures
 from pipeline.heads.head import Head, load_head
+from pipeline.heads.streaming import score_stored
 from pipeline.report.data import data_lines
+from pipeline.report.rounding import float16_effect
 from pipeline.report.words import headline, summary
 from pipeline.storage import disk, read_manifest
 
@@ -80,10 +82,8 @@ def build_report(inputs: ReportInputs) -> Json:
     table, head = Table.load(inputs.dataset), load_head(inputs.model)
     test = disk.load_array(inputs.split / "test.npy")
     y = class_numbers(table.labels[test].tolist(), head.classes)
-    ours = Scored(
-        y,
-        head.probabilities(StoredFeatures.of(inputs.features, inputs.root).take(test)),
-    )
+    features = StoredFeatures.of(inputs.features, inputs.root).subset(test)
+    ours = Scored(y, score_stored(head, features))
     measured = measure(ours)
     others = {
         name: measure(Scored(y, disk.load_array(inputs.baselines / f"{name}.npy")))
@@ -95,7 +95,13 @@ def build_report(inputs: ReportInputs) -> Json:
         "dataset": {"name": inputs.name, "source": facts["source"], **facts["ledger"]},
         "encoder": _encoder(inputs),
         "split": _split(inputs),
-        "head": {**head.params(), "n_features": len(head.mean)},
+        "head": {
+            **head.params(),
+            "n_features": len(head.mean),
+            "float16": float16_effect(head, features)
+            if inputs.spec.feature_dtype == "float16"
+            else None,
+        },
         "classes": head.classes,
         "metrics": {"test": figures(measured)},
         "baselines": {name: figures(other) for name, other in others.items()},

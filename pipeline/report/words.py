@@ -24,6 +24,15 @@ def number(figure: Json) -> str:
     return f"{figure['value']:.3f} ({low:.3f} to {high:.3f})"
 
 
+def float16(effect: Json) -> str:
+    """Return in a sentence what storing features as float16 can have changed."""
+    return (
+        f"features are rounded: this moves a score by {effect['margin_rms']:.2g} (root mean square); of "
+        f"{effect['rows']:,} labels {effect['labels_expected']:.2g} are expected to change, "
+        f"{effect['labels_possible']:,} at the very most"
+    )
+
+
 def verdict(report: Json, baseline: str) -> str:
     """Return one sentence on accuracy against a baseline, with the paired interval and what to try."""
     figure = report["comparison"][baseline]["accuracy"]
