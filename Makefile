@@ -23,7 +23,7 @@ run: $(VENV)/run  ## train on the sample with the offline encoder
 	@$(BIN)/luigi --module tasks TrainLogReg --dataset sample --encoder minilm --pooling mean
 
 test: $(VENV)/dev  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/dev  ## style, spelling, format
 	$(BIN)/ruff check .

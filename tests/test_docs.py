@@ -46,6 +46,18 @@ def test_every_public_name_is_in_the_readme():
     assert all(name in README for name in pipeline.__all__)
 
 
+def test_every_command_is_in_the_readme_and_has_a_help_line():
+    text = subprocess.run(
+        [BIN / "frostbert", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    commands = re.findall(r"^    ([a-z-]+)\b", text, flags=re.M)
+
+    assert {"doctor", "explain-run", "forget", "gc", "status", "verify"} <= set(commands)
+    for command in commands:
+        assert f"`frostbert {command}" in README, command
+        assert re.search(rf"^    {command}\s+\S", text, flags=re.M), command
+
+
 def test_every_option_has_a_description_in_help():
     text = subprocess.run(
         [BIN / "luigi", "--module", "tasks", "TrainLogReg", "--help"],
