@@ -5,6 +5,7 @@ A part is published at least every ten seconds of encoding, so a killed run lose
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +20,10 @@ PART_S = 10.0
 PART_BYTES = 128 * 2**20
 SAME = 1e-6  # rounding between batches stays below, texts that differ far above
 N_NAMED = 5
+
+
+class Stopped(BaseException):
+    """Raised by ``on_progress`` to stop; what was encoded so far is stored first."""
 
 
 class Encoder(Protocol):
@@ -91,7 +96,8 @@ def extract_missing(
         Called only if something is missing.
     feature_dtype : {"float32", "float16"}
     on_progress : callable (Progress) -> None, optional
-        Called after each batch; may raise to stop.
+        Called after each batch; may raise to stop: with `Stopped` what was encoded so far is stored, with anything
+        else only the parts that already are.
     name_row : callable (int) -> str, optional
         What people call a position in `texts`, for error messages.
 
@@ -121,7 +127,8 @@ def extract_missing(
         chars += int(n_chars[batch.rows].sum())
         if on_progress is not None:
             share, elapsed_s = chars / int(n_chars.sum()), time.monotonic() - began
-            on_progress(Progress(part.rows, len(todo), tokens, share, elapsed_s))
+            with part.kept_if_stopped():
+                on_progress(Progress(part.rows, len(todo), tokens, share, elapsed_s))
         part.flush_if_due()
     part.flush()
     elapsed_s = time.monotonic() - began
@@ -189,6 +196,15 @@ class _Part:
         is_due = self._differs and time.monotonic() - self._began >= PART_S
         if is_due or self._size_bytes >= PART_BYTES:
             self.flush()
+
+    @contextmanager
+    def kept_if_stopped(self) -> Iterator[None]:
+        try:
+            yield
+        except Stopped:
+            if self._differs:
+                self.flush()
+            raise
 
     def flush(self) -> None:
         if not self._differs and self.rows > 1:
