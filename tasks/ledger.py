@@ -2,7 +2,8 @@
 
 While a run works, its stages note what they did in a journal below ``tmp``: with several workers each stage is a
 process of its own, so memory would not do. The line is written when the last stage is done, when there was nothing to
-do, or when the process ends with the journal still open.
+do, or when the process ends with the journal still open. A process that was killed leaves its journal: its first line
+says whose it is, and the next run closes it.
 """
 
 import atexit
@@ -20,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.storage import disk
+from pipeline.storage import disk, is_gone, key_lock, this_process
 
 logger = logging.getLogger(__name__)
 LEDGER = "runs.jsonl"
@@ -62,24 +63,31 @@ def begin(owner: object, root: Path, keys: Mapping[str, str]) -> None:
     if _current is not None and _current.owner is owner:
         return
     close_failed()
+    close_gone(root)
     run = Run(owner, root, keys)
+    opening = {"owner": this_process(), **_said_now(), "keys": dict(keys)}
     with suppress(OSError):  # the first stage says what is wrong with the folder
-        _append(run.journal, {})
+        _append(run.journal, opening)
         _current = run
 
 
 def note(root: Path, **facts: object) -> None:
     """Note what a stage did; without an open run (a stage run by itself) nothing is kept."""
     if _current is not None and _current.root == root:
-        with suppress(OSError):  # a full disk: the stage itself stands
-            _append(_current.journal, facts)
+        _note(_current, facts)
 
 
 def note_failure(message: str) -> None:
     """Note why a stage failed."""
     if _current is not None:
-        with suppress(OSError):
-            _append(_current.journal, {"error": message})
+        _note(_current, {"error": message})
+
+
+def _note(run: Run, facts: Mapping[str, object]) -> None:
+    """Add a line to an open journal; a closed one stays closed."""
+    with suppress(OSError):  # a full disk: the stage itself stands
+        if run.journal.exists():
+            _append(run.journal, facts)
 
 
 def close(
@@ -99,20 +107,17 @@ def close(
     if run is None:
         return
     try:
-        notes = [json.loads(line) for line in disk.read(run.journal).splitlines()]
+        notes = _lines(run.journal)
         disk.remove(run.journal)
-    except (OSError, ValueError):
+    except OSError:
         return  # closed by a worker, or the folder is gone
-    counts = {"rows_encoded": 0, "rows_reused": n_rows}
-    for facts in notes:
-        counts.update({name: facts[name] for name in counts if name in facts})
-    errors = [facts["error"] for facts in notes if "error" in facts]
+    stages, counts, errors = _sum_up(notes, n_rows)
     write(
         run.root,
         {
             "keys": dict(run.keys),
             "status": status,
-            "stages_run": [facts["stage"] for facts in notes if "stage" in facts],
+            "stages_run": stages,
             **counts,
             "seconds": round(time.monotonic() - run.began, 3),
             "figures": dict(figures or {}),
@@ -121,10 +126,80 @@ def close(
     )
 
 
+def _sum_up(
+    notes: list[dict[str, Any]],  # Any: JSON values
+    n_rows: int,
+) -> tuple[list[str], dict[str, int], list[str]]:
+    """Return the stages, the row counts and the errors that a journal tells of."""
+    counts = {"rows_encoded": 0, "rows_reused": n_rows}
+    for facts in notes:
+        counts.update({name: facts[name] for name in counts if name in facts})
+    stages = [facts["stage"] for facts in notes if "stage" in facts]
+    return stages, counts, [facts["error"] for facts in notes if "error" in facts]
+
+
+def close_gone(root: Path) -> None:
+    """Write the lines of the runs that were killed; another one that runs now is left alone."""
+    if not any(_is_gone(journal) for journal in _journals(root)):
+        return
+    with key_lock(root, "runs.lock"), suppress(OSError):
+        for journal in _journals(root):  # again: another run may have closed some
+            if _is_gone(journal):
+                _close_gone(root, journal)
+
+
+def _close_gone(root: Path, journal: Path) -> None:
+    opening, *notes = _lines(journal)
+    stages, counts, errors = _sum_up(notes, 0)
+    ended = (
+        f"the run was ended from outside (process {opening['owner']['pid']} is gone)"
+    )
+    entry = {name: opening.get(name) for name in ("when", "command", "keys")}
+    entry |= {"status": "failed", "stages_run": stages, **counts, "seconds": None}
+    _append(root / LEDGER, {**entry, "figures": {}, "error": [*errors, ended][0]})
+    disk.remove(journal)  # last: two lines are better than none
+
+
+def open_runs(root: Path) -> list[dict[str, str]]:
+    """Return the keys of each run that may still be under way: what they name is in use."""
+    return [
+        opening["keys"]
+        for journal in _journals(root)
+        if not _is_gone(journal)
+        and isinstance((opening := _opening(journal)).get("keys"), dict)
+    ]
+
+
+def _journals(root: Path) -> list[Path]:
+    return sorted((root / "tmp").glob("run-*.jsonl"))
+
+
+def _is_gone(journal: Path) -> bool:
+    return is_gone(_opening(journal).get("owner"))
+
+
+def _opening(journal: Path) -> dict[str, Any]:  # Any: JSON values
+    """Return a journal's first line; empty if it cannot be read."""
+    try:
+        return next(iter(_lines(journal)), {})
+    except OSError:
+        return {}
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:  # Any: JSON values
+    """Return the objects in a file of JSON lines; a damaged line is left out."""
+    found = []
+    for line in disk.read(path).splitlines():
+        with suppress(ValueError, RecursionError):
+            found.append(json.loads(line))
+    return [entry for entry in found if isinstance(entry, dict)]
+
+
 def write_noop(
     root: Path, keys: Mapping[str, str], *, figures: Mapping[str, object], n_rows: int
 ) -> None:
     """Write the line of a run that found everything done; its seconds count from when this module was loaded."""
+    close_gone(root)
     counts = {"rows_encoded": 0, "rows_reused": n_rows}
     seconds = round(time.monotonic() - _LOADED, 3)
     entry = {
@@ -153,25 +228,26 @@ def close_failed() -> None:
 
 def write(root: Path, entry: Mapping[str, object]) -> None:
     """Append one line to the ledger, with the time and the command."""
-    when = datetime.now(UTC).isoformat(timespec="seconds")
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     try:
-        _append(root / LEDGER, {"when": when, "command": command, **entry})
+        _append(root / LEDGER, {**_said_now(), **entry})
     except OSError as error:  # everything else of the run stands
         logger.warning("no line in %s: %s", root / LEDGER, error)
+
+
+def _said_now() -> dict[str, str]:
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+    }
 
 
 def entries(root: Path) -> list[dict[str, Any]]:  # Any: JSON values
     """Return the ledger's lines, oldest first; a damaged line is left out."""
     try:
-        lines = disk.read(root / LEDGER).splitlines()
+        return _lines(root / LEDGER)
     except OSError:
         return []
-    found = []
-    for line in lines:
-        with suppress(ValueError, RecursionError):
-            found.append(json.loads(line))
-    return [entry for entry in found if isinstance(entry, dict)]
 
 
 def _append(path: Path, entry: Mapping[str, object]) -> None:

@@ -86,9 +86,7 @@ def end(kind: type[BaseException]) -> None:
         _kill_children()
     name = "SIGTERM" if issubclass(kind, Terminated) else "SIGINT"
     word = "Stopped by SIGTERM" if name == "SIGTERM" else "Interrupted"
-    sys.stderr.write(
-        f"{word}. What was encoded is kept: run the same command again.\n"
-    )
+    sys.stderr.write(f"{word}. What was encoded is kept: run the same command again.\n")
     ledger.note_failure(f"{word}." if name in word else f"{word} ({name}).")
     ledger.close_failed()
     raise SystemExit(_status(kind))
@@ -102,7 +100,7 @@ def _status(kind: type[BaseException]) -> int:
 
 
 def _end_children() -> None:
-    """Wait for Luigi's processes, which were asked to stop; after a second Ctrl-C and for slow ones there is no wait."""
+    """Wait for Luigi's processes, which were asked to stop; not after a second Ctrl-C, and not for slow ones."""
     if len(_came) > 1 and _came[-1] == signal.SIGINT:
         _kill_children()
     ends = time.monotonic() + CHILDREN_S

@@ -13,7 +13,9 @@ from pipeline import errors
 from pipeline.errors import EncoderError, PipelineError
 
 Message = dict[str, Any]  # Any: one JSON line of the worker
-STOP_S = 8.0  # for the batch it is at, and for storing; who ends us may wait ten seconds
+STOP_S = (
+    8.0  # for the batch it is at, and for storing; who ends us may wait ten seconds
+)
 
 
 def extract(

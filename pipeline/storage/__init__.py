@@ -10,6 +10,7 @@ from pipeline.storage.manifest import (
     read_manifest,
     wrong_sizes,
 )
+from pipeline.storage.owners import is_gone, this_process
 from pipeline.storage.publish import (
     Draft,
     link_or_copy,
@@ -24,6 +25,7 @@ __all__ = [
     "check_contents",
     "disk",
     "is_complete",
+    "is_gone",
     "key_lock",
     "link_or_copy",
     "publish_directory",
@@ -31,5 +33,6 @@ __all__ = [
     "read_manifest",
     "replace_file",
     "sha256_file",
+    "this_process",
     "wrong_sizes",
 ]

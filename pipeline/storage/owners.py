@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 PROC = Path("/proc")
+N_STARTED = 3
 ENDED = "ZX"  # states of a process that only waits to be asked for its status
 
 
@@ -31,31 +32,30 @@ def is_gone(owner: Any) -> bool:  # Any: from a JSON file
         return False
     if host != socket.gethostname() or os.name != "posix" or not _is_number(pid):
         return False
-    here = _started(os.getpid())
-    if here and isinstance(started, list) and len(started) == len(here):
-        if started[0] != here[0]:
-            return True  # the machine was started again since
-        if started[1] != here[1]:
-            return False
-    return not _is_there(pid, started)
+    if not isinstance(started, list) or len(started) != N_STARTED:
+        return not _is_there(pid)
+    boot, space, _ = _started(os.getpid()) or started
+    if started[0] != boot:
+        return True  # the machine was started again since
+    if started[1] != space:
+        return False  # a container's numbers mean nothing outside
+    return not _is_there(pid) or (_started(pid) or started)[2] != started[2]
 
 
 def _is_number(pid: object) -> bool:
     return isinstance(pid, int) and 0 < pid < 2**31
 
 
-def _is_there(pid: int, started: object) -> bool:
-    """Tell whether a process runs, and is the one that began at `started`."""
+def _is_there(pid: int) -> bool:
+    """Tell whether a process of this number runs; one that only waits to be asked for its status does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:
         pass  # somebody else's, so it is there
-    if _state(pid)[:1] in tuple(ENDED):
-        return False
-    found = _started(pid)
-    return found is None or started is None or found[2:] == list(started)[2:]
+    state = next(iter(_stat(pid)), "?")
+    return state not in ENDED
 
 
 def _started(pid: int) -> list[str] | None:
@@ -63,14 +63,10 @@ def _started(pid: int) -> list[str] | None:
     fields = _stat(pid)
     try:
         boot = (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        space = os.readlink(PROC / "self/ns/pid")
+        space = str((PROC / "self/ns/pid").readlink())
     except OSError:
         return None
     return [boot, space, fields[19]] if len(fields) > 19 else None
-
-
-def _state(pid: int) -> str:
-    return next(iter(_stat(pid)), "")
 
 
 def _stat(pid: int) -> list[str]:
