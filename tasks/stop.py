@@ -11,11 +11,13 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from types import FrameType, TracebackType
 
 from tasks import ledger
 
 CHILDREN_S = 9.0  # a bit more than `spawn.STOP_S`, a bit less than Docker's ten seconds
+KILL_S = 1.0
 
 
 class Terminated(KeyboardInterrupt):
@@ -41,11 +43,16 @@ def _on_signal(number: int, _frame: FrameType | None) -> None:
     _came.append(number)
     if len(_came) > 1 and number == signal.SIGTERM:
         return  # it is stopping; Luigi sends this to its own processes, too
-    _raise()
+    raise _kind(number)
 
 
-def _raise() -> None:
-    raise Terminated if _came[-1] == signal.SIGTERM else KeyboardInterrupt
+def _kind(number: int) -> type[KeyboardInterrupt]:
+    return Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
+def forget() -> None:
+    """Forget the signals that ended an earlier run of this process, as in a notebook."""
+    _came.clear()
 
 
 class Stoppable:
@@ -56,7 +63,8 @@ class Stoppable:
 
     def __enter__(self) -> None:
         if _came:  # Luigi drops what is raised while it tells of an event
-            _raise()
+            kind = _kind(_came[-1])
+            raise SystemExit(_status(kind)) if _is_luigis() else kind
 
     def __exit__(
         self,
@@ -65,9 +73,13 @@ class Stoppable:
         _trace: TracebackType | None,
     ) -> None:
         """End a process of Luigi's without the traceback that it would print."""
-        is_luigis = multiprocessing.parent_process() is not None
-        if is_luigis and kind is not None and issubclass(kind, KeyboardInterrupt):
+        if _is_luigis() and kind is not None and issubclass(kind, KeyboardInterrupt):
             raise SystemExit(_status(kind)) from None
+
+
+def _is_luigis() -> bool:
+    """Tell whether Luigi started this process for one task."""
+    return multiprocessing.parent_process() is not None
 
 
 def exit_if_orphan() -> None:
@@ -110,6 +122,13 @@ def _end_children() -> None:
 
 
 def _kill_children() -> None:
-    for child in multiprocessing.active_children():
+    """End Luigi's processes now: a Ctrl-C after the SIGTERM that Luigi sent them makes them kill their own."""
+    children = multiprocessing.active_children()
+    for child in children:
+        with suppress(ProcessLookupError):
+            if child.pid:  # pid 0 would be everybody
+                os.kill(child.pid, signal.SIGINT)
+    for child in children:
+        child.join(KILL_S)
         child.kill()
         child.join()

@@ -10,18 +10,22 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import luigi
 import pytest
 
+import tasks
 from pipeline.features import spawn
 from pipeline.features.extract import Stopped, extract_missing
 from pipeline.features.store import FeatureStore
 from pipeline.storage import check_contents, is_gone, key_lock, owners, this_process
 from pipeline.storage.manifest import MANIFEST
+from pipeline.testing import WordLengthEncoder
 from tasks import ledger, stop
 from tests.checkpoints import WORDS
 from tests.conftest import BIN, write_tsv
-from tests.test_features import TEXTS, WordLengthEncoder, extract
+from tests.test_features import TEXTS, extract
 
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
 PROC = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
@@ -234,10 +238,9 @@ def test_one_ctrl_c_stores_what_was_encoded_and_ends_with_130(start, job):
 
 
 @PROC
-@WORKERS
-def test_a_second_ctrl_c_ends_the_run_at_once(start, job, workers):
+def test_a_second_ctrl_c_ends_the_run_and_its_worker_at_once(start, job):
     """Faults 80: here the worker stands still, and would be waited for."""
-    run = start("--workers", workers).encodes()
+    run = start("--workers", "2").encodes()
     os.kill(run.worker(), signal.SIGSTOP)
 
     os.kill(run.process.pid, signal.SIGINT)
@@ -259,13 +262,14 @@ def test_a_worker_that_does_not_stop_is_killed(monkeypatch):
     assert spawn.STOP_S < stop.CHILDREN_S < 10
     monkeypatch.setattr(spawn, "STOP_S", 0.2)
     code = "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(60)"
-    worker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    worker.stdout.readline()
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        worker.stdout.readline()
 
-    spawn._stop(worker)
+        spawn._stop(worker)
 
     assert worker.returncode == -signal.SIGKILL
-    worker.stdout.close()
 
 
 @PROC
@@ -294,6 +298,18 @@ def test_a_worker_whose_run_was_killed_publishes_nothing_and_ends(start, job, wo
     assert entry["keys"] == in_use[0]
     assert "--batch-tokens 16" in entry["command"]
     assert not [name for name in left_over(job) if name.startswith("run-")]
+
+
+def test_a_run_that_was_stopped_does_not_stop_the_next_one_of_its_process(
+    trained, tiny_encoder, monkeypatch
+):
+    """Faults 80: in a notebook."""
+    monkeypatch.chdir(trained.cwd)
+    monkeypatch.setattr(stop, "_came", [signal.SIGINT])
+    task = tasks.TrainLogReg(dataset="reviews.tsv", encoder=str(tiny_encoder), C="3")
+
+    assert luigi.build([task], local_scheduler=True)
+    assert trained.ledger()[-1]["status"] == "ok"
 
 
 def leave_journal(root, owner, *notes):
@@ -362,7 +378,7 @@ def test_a_stage_that_outlives_its_run_opens_no_journal_again(tmp_path, monkeypa
 @PROC
 def test_a_process_is_known_by_host_number_and_start(monkeypatch):
     """Faults 82: the number of a dead process may be another's by now."""
-    me = this_process()
+    me: dict[str, Any] = this_process()
     boot, space, start = me["started"]
 
     assert not is_gone(me)
@@ -378,6 +394,7 @@ def test_a_process_that_only_waits_for_its_parent_is_gone():
     """Faults 82: in a container without an init it would wait for ever."""
     code = "import json; from pipeline.storage import this_process; print(json.dumps(this_process()))"
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert child.stdout is not None
     said = json.loads(child.stdout.read())
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
 
@@ -415,6 +432,7 @@ def test_a_lock_file_of_a_dead_process_holds_nobody(tmp_path, python):
     code = """
 import os, sys
 from pathlib import Path
+from typing import Any
 from pipeline.storage import key_lock
 with key_lock(Path(sys.argv[1]) if len(sys.argv) > 1 else Path.cwd(), "key"):
     os.kill(os.getpid(), 9)
@@ -462,14 +480,13 @@ def assert_all_whole(job):
     assert not (job.artifacts / "quarantine").exists()
 
 
-@pytest.mark.parametrize("n_workers", ["1", "2"])
 def test_two_runs_of_one_command_without_locks_give_the_same_and_harm_nothing(
-    job, reviews, tiny_encoder, no_locks, n_workers
+    job, reviews, tiny_encoder, no_locks
 ):
     """Faults 75, 77."""
     options = ("--dataset", reviews, "--encoder", tiny_encoder, "--C", "1")
 
-    runs = both(job, [(*options, "--workers", n_workers)] * 2, no_locks)
+    runs = both(job, [options] * 2, no_locks)
 
     assert_all_whole(job)
     one, other = job.ledger()
