@@ -16,7 +16,7 @@ import luigi
 import pytest
 
 import tasks
-from pipeline.features import spawn
+from pipeline.features import spawn, worker
 from pipeline.features.extract import Stopped, extract_missing
 from pipeline.features.store import FeatureStore
 from pipeline.storage import check_contents, is_gone, key_lock, owners, this_process
@@ -263,13 +263,13 @@ def test_a_worker_that_does_not_stop_is_killed(monkeypatch):
     monkeypatch.setattr(spawn, "STOP_S", 0.2)
     code = "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(60)"
     command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
-        assert worker.stdout is not None
-        worker.stdout.readline()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
 
-        spawn._stop(worker)
+        spawn._stop(process)
 
-    assert worker.returncode == -signal.SIGKILL
+    assert process.returncode == -signal.SIGKILL
 
 
 @PROC
@@ -446,6 +446,46 @@ with key_lock(Path(sys.argv[1]) if len(sys.argv) > 1 else Path.cwd(), "key"):
     assert died.returncode == -signal.SIGKILL
     assert (tmp_path / "locks" / "key").exists()
     assert waited_s < 1
+
+
+def test_an_orphan_that_has_encoded_everything_publishes_no_list(
+    reviews, tiny_encoder, monkeypatch
+):
+    """Faults 81: its parent may go between the last batch and the end."""
+
+    class Orphaned(worker.Lines):
+        def progress(self, progress):
+            self._parent = os.getppid() + (progress.done == progress.total)
+
+        def send(self, **message):
+            pass
+
+    options = {"dataset": str(reviews), "encoder": str(tiny_encoder)}
+    root = reviews.parent / "artifacts"
+    stage = tasks.ExtractFeatures(artifacts=str(root), **options)
+    stage.upstream["dataset"].run()
+    lines = Orphaned(sys.stderr, os.getppid())
+    monkeypatch.setattr(
+        spawn, "extract", lambda request, _: worker.work(request, lines)
+    )
+
+    with pytest.raises(SystemExit, match="is gone"):
+        stage.produce(time.monotonic())
+
+    assert list((root / "features").glob("*/shards/*"))
+    assert not stage.directory.exists()
+    assert list((root / "tmp").iterdir()) == []
+
+
+def test_an_orphan_that_is_encoding_stores_nothing_more(tmp_path):
+    """Faults 81."""
+    store = FeatureStore(tmp_path / "store", tmp_path)
+    lines = worker.Lines(sys.stderr, os.getppid() + 1)
+
+    with pytest.raises(SystemExit, match="is gone"):
+        extract(store, TEXTS, WordLengthEncoder(), on_progress=lines.progress)
+
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.fixture
