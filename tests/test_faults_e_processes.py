@@ -460,7 +460,7 @@ def test_an_orphan_that_has_encoded_everything_publishes_no_list(
         def send(self, **message):
             pass
 
-    options = {"dataset": str(reviews), "encoder": str(tiny_encoder)}
+    options: dict[str, Any] = {"dataset": str(reviews), "encoder": str(tiny_encoder)}
     root = reviews.parent / "artifacts"
     stage = tasks.ExtractFeatures(artifacts=str(root), **options)
     stage.upstream["dataset"].run()
