@@ -18,6 +18,7 @@ DEFAULTS = {
     ("core", "no_lock"): "true",  # our locks are per key; Luigi's is per command line
     ("core", "autoload_range"): "false",
     ("worker", "check_complete_on_run"): "true",
+    ("worker", "task_process_context"): "tasks.stop.Stoppable",
     ("retcode", "already_running"): "10",  # the values Luigi's documentation recommends
     ("retcode", "missing_data"): "20",
     ("retcode", "not_run"): "25",

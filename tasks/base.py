@@ -169,7 +169,8 @@ class Stage(luigi.Task, metaclass=_AlwaysNew):
 
     def produce(self, began: float) -> tuple[str, dict[str, object]]:
         """Publish the directory; return a line for people and facts for the ledger."""
-        if is_complete(self.directory, self.key):  # by its sizes, but not by its bytes
+        if is_complete(self.directory, self.key) and not self.complete():
+            # by its sizes, but not by its bytes
             place = quarantine(self.directory, root=self.root)
             logger.warning("%s is damaged; moved to %s", self.directory, place)
         with publish_directory(

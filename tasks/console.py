@@ -8,6 +8,7 @@ from types import TracebackType
 from luigi.parameter import UnconsumedParameterWarning
 
 from pipeline.errors import PipelineError
+from tasks import stop
 
 
 class _OneMessage(logging.Filter):
@@ -33,21 +34,20 @@ class _CurrentStderr(logging.StreamHandler):  # type: ignore[type-arg]  # generi
         super().emit(record)
 
 
-def _say_interrupted(
+def _on_uncaught(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Say in one line that the run was interrupted; Python then ends with status 130."""
+    """End a stopped run in one line, with status 143 or 130; Python exits with what is raised here."""
     if issubclass(kind, KeyboardInterrupt):
-        sys.stderr.write(
-            "Interrupted. What was encoded is kept: run the same command again.\n"
-        )
+        stop.end(kind)
     else:
         sys.__excepthook__(kind, error, trace)
 
 
 def install() -> None:
     """Send our log lines to standard error, and shorten what Luigi and Python say of deliberate errors."""
-    sys.excepthook = _say_interrupted
+    sys.excepthook = _on_uncaught
+    stop.install()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(

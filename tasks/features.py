@@ -16,6 +16,7 @@ from pipeline.features import spawn
 from pipeline.features.shards import find_shards
 from pipeline.hub import COMMIT
 from pipeline.storage import DigestCache, is_complete, read_manifest
+from tasks import stop
 from tasks.base import DirectoryTarget, Stage, keyed_directory
 from tasks.dataset import PrepareDataset
 from tasks.options import ComputeOptions, DatasetOptions, EncoderOptions, spec_of
@@ -130,7 +131,12 @@ class ExtractFeatures(ComputeOptions, EncoderOptions, DatasetOptions, Stage):
             "encoder_key": self.encoder_key,
             "encoder_key_fields": self.encoder_fields,
         }
-        with show_progress(self) as on_message:
+        with show_progress(self) as show:
+
+            def on_message(message: spawn.Message) -> None:
+                stop.exit_if_orphan()
+                show(message)
+
             done: dict[str, Any] = spawn.extract(
                 request, on_message
             )  # Any: JSON values

@@ -67,7 +67,7 @@ def forget(root: Path, text: str) -> Forgotten:
     """
     if ledger.open_runs(root):
         raise CacheError(
-            f"A run is under way in {root}. Wait for its end, then forget."
+            f"A run is under way in {root}. Wait for its end; if there is none, remove {root / 'tmp'} and run again."
         )
     key = row_keys([text])
     found = Forgotten(

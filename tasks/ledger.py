@@ -57,11 +57,11 @@ class Run:
 _current: Run | None = None
 
 
-def begin(owner: object, root: Path, keys: Mapping[str, str]) -> None:
-    """Open the run of a task, if it is not open yet; another one that is still open has failed."""
+def begin(owner: object, root: Path, keys: Mapping[str, str]) -> bool:
+    """Open the run of a task; return whether it was not open yet. Another one that is still open has failed."""
     global _current  # noqa: PLW0603  # forked workers inherit it
     if _current is not None and _current.owner is owner:
-        return
+        return False
     close_failed()
     close_gone(root)
     run = Run(owner, root, keys)
@@ -69,6 +69,7 @@ def begin(owner: object, root: Path, keys: Mapping[str, str]) -> None:
     with suppress(OSError):  # the first stage says what is wrong with the folder
         _append(run.journal, opening)
         _current = run
+    return True
 
 
 def note(root: Path, **facts: object) -> None:

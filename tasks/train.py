@@ -12,7 +12,7 @@ import luigi
 
 from pipeline.errors import PipelineError
 from pipeline.storage import disk, link_or_copy, quarantine, read_manifest
-from tasks import ledger
+from tasks import ledger, stop
 from tasks.base import Stage, keyed_directory
 from tasks.baselines import FitBaselines
 from tasks.dataset import PrepareDataset
@@ -145,7 +145,8 @@ def _nothing_to_do(task: Stage) -> None:
 @TrainLogReg.event_handler(luigi.Event.DEPENDENCY_DISCOVERED)
 def _begin(task: Stage, _dependency: Stage) -> None:
     assert isinstance(task, TrainLogReg)  # registered for it alone
-    ledger.begin(task, task.root, task.keys())
+    if ledger.begin(task, task.root, task.keys()):
+        stop.forget()
 
 
 @Stage.event_handler(luigi.Event.FAILURE)

@@ -229,7 +229,7 @@ class _Work:
             for rows, window in _windows(self._texts, wanted):
                 self._encode_window(rows, window, encoder)
         except Stopped:
-            self._part.flush()
+            self._part.flush_if_any_differ()
             raise
         self._part.flush()
 
@@ -310,6 +310,10 @@ class _Part:
         self._keys = np.empty(self._capacity, dtype="S16")
         self._features = np.empty((self._capacity, dim), dtype=self.dtype)
         self._n_tokens = np.empty(self._capacity, dtype=np.int32)
+
+    def flush_if_any_differ(self) -> None:
+        if self._differs:
+            self.flush()
 
     def flush_if_due(self) -> None:
         if self._differs and time.monotonic() - self._began >= PART_S:

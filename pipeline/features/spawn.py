@@ -5,13 +5,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pipeline import errors
 from pipeline.errors import EncoderError, PipelineError
 
 Message = dict[str, Any]  # Any: one JSON line of the worker
+STOP_S = (
+    8.0  # for the batch it is at, and for storing; who ends us may wait ten seconds
+)
 
 
 def extract(
@@ -53,13 +57,15 @@ def _run(
         "-m",
         "pipeline.features.worker",
     ]  # -P: nothing of the current folder
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-        env=_environment(),
-    ) as process:
+    with _interrupts_held():
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            env=_environment(),
+        )
+    with process:
         assert process.stdin is not None  # both are pipes
         assert process.stdout is not None
         try:
@@ -67,9 +73,33 @@ def _run(
             process.stdin.close()
             result = _listen(process.stdout, on_message)
         except BaseException:
-            process.terminate()
+            _stop(process)
             raise
     return result, process.returncode
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start a process that Ctrl-C does not reach: this one gets the same Ctrl-C and passes it on as SIGTERM."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _stop(process: "subprocess.Popen[str]") -> None:
+    """Let the worker store what it has; kill it if that takes too long, or if this process is interrupted again."""
+    process.terminate()
+    try:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_S)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _environment() -> dict[str, str]:

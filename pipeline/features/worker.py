@@ -6,17 +6,19 @@ lines on standard output. torch lives and dies here, and its memory goes back to
 
 import json
 import os
+import signal
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 from typing import Any, TextIO
 
 from pipeline.config import ComputeSpec, EncoderSpec
 from pipeline.datasets.table import StoredTexts
 from pipeline.encoder.identity import EncoderSource, find_encoder
 from pipeline.errors import EncoderError, PipelineError
-from pipeline.features.extract import Progress, extract_missing, list_facts
+from pipeline.features.extract import Progress, Stopped, extract_missing, list_facts
 from pipeline.features.probes import PROBES
 from pipeline.features.store import FeatureStore
 from pipeline.storage import (
@@ -36,6 +38,7 @@ class Lines:
 
     def __init__(self, stream: TextIO, parent: int) -> None:
         self._stream, self._parent = stream, parent
+        self._has_rows = self._is_stopped = False
 
     def send(self, **message: object) -> None:
         """Write one line."""
@@ -43,10 +46,29 @@ class Lines:
         self._stream.flush()
 
     def progress(self, progress: Progress) -> None:
-        """Report progress; an orphan ends here, before it can publish."""
+        """Report progress; a stopped worker ends here."""
+        self._has_rows = True
+        self.check()
+        self.send(progress=asdict(progress))
+
+    def check(self) -> None:
+        """End an orphan, before it can publish, and stop if SIGTERM came.
+
+        Raises
+        ------
+        Stopped
+            What was encoded is still to be stored.
+        """
         if os.getppid() != self._parent:
             sys.exit("the run that asked for these features is gone")
-        self.send(progress=asdict(progress))
+        if self._is_stopped:
+            raise Stopped
+
+    def on_sigterm(self, _number: int, _frame: FrameType | None) -> None:
+        """Stop after this batch; at once while there is nothing to store."""
+        self._is_stopped = True
+        if not self._has_rows:
+            raise Stopped
 
 
 def work(request: Request, lines: Lines) -> dict[str, object]:
@@ -80,11 +102,13 @@ def work(request: Request, lines: Lines) -> dict[str, object]:
         n_halved = loader.n_halved
         if n_halved:
             lines.send(warning=f"{n_halved} {HALVED}")
+        lines.check()
         if not is_complete(folder / "encoder", request["encoder_key"]):
             _publish_encoder(loader, request, root, folder)
         draft.facts.update(list_facts(keys_path, store, spec.max_length))
         draft.facts["elapsed_s"] = round(time.monotonic() - began, 3)
         draft.facts["batches_halved"] = n_halved
+        lines.check()
     return {
         "rows_encoded": done.rows_encoded,
         "rows_reused": done.n - done.rows_encoded,
@@ -163,14 +187,26 @@ def main() -> int:
     os.dup2(
         2, 1
     )  # whatever a library prints, native ones too, must not break the lines
-    request = json.loads(sys.stdin.read())
+    asked = sys.stdin.read()
+    if not asked:  # whoever started this was stopped before it could ask
+        return 1
+    request = json.loads(asked)
     lines = Lines(out, request["parent"])
+    signal.signal(signal.SIGTERM, lines.on_sigterm)
     try:
         lines.send(result=work(request, lines))
+    except Stopped:
+        _end_by_sigterm()
     except PipelineError as error:
         lines.send(error={"kind": type(error).__name__, "message": str(error)})
         return 1
     return 0
+
+
+def _end_by_sigterm() -> None:
+    """End as any process does that SIGTERM ends, so that its parent sees why."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
