@@ -125,8 +125,9 @@ def test_blocks_of_any_size_and_order_give_the_same_head(monkeypatch, n_classes)
     spec = HeadSpec(C=0.3, class_weight="balanced")
     whole = fit_stream(Rows(features, size=1_000, seed=None), y, spec)
 
-    for size, seed, chunk in [(1, 1, 2_048), (17, 2, 2_048), (100, 3, 7)]:
+    for size, seed, chunk, threads in [(1, 1, 99, 2), (17, 2, 9, 1), (100, 3, 7, 5)]:
         monkeypatch.setattr(streaming, "CHUNK", chunk)
+        monkeypatch.setattr(streaming, "THREADS", threads)
         head = fit_stream(Rows(features, size, seed), y, spec)
 
         for name in ("mean", "scale", "coef", "intercept"):
