@@ -1,7 +1,7 @@
 """Logistic regression on features that lie on disk and need not fit in memory.
 
-The rows are read a block at a time, some passes in all: one for mean and scale, then one a step of Newton's method,
-which needs few (see `fit_stream`). The objective is that of scikit-learn's ``LogisticRegression``.
+The rows are read a block at a time, in a few passes: one for mean and scale, then one a step of the solver (see
+`fit_stream`). The objective is that of scikit-learn's ``LogisticRegression``.
 """
 
 import os
@@ -131,7 +131,8 @@ def fit_stream(features: FeatureRows, labels: Labels, spec: HeadSpec) -> Head:
     The coefficients are those of scikit-learn's ``LogisticRegression`` on standardised features, to its tolerance:
     no component of the mean objective's gradient above `logreg.TOLERANCE`. Up to `logreg.NEWTON_SIZE` coefficients
     the solver is Newton's method, from there on L-BFGS. Where rows are many, both start from the optimum of a sample.
-    Memory is that of a block, three Hessians (of the number of coefficients squared), the sample and the labels.
+    Memory is that of a block, the sample, the labels, and for Newton's method a Hessian (the number of coefficients
+    squared, float64) a thread.
 
     Parameters
     ----------
@@ -373,15 +374,12 @@ def _fit(
     solve = _newton if newton else _lbfgs
     start = _start(features, objective, solve)
     done = solve(objective, start, logreg.TOLERANCE)
-    params = done.params
-    if k > 2:  # a sum of 0 over the classes has the least penalty
-        params = params - params.mean(axis=0)
     return Head(
         classes=classes,
         mean=mean,
         scale=scale,
-        coef=params[:, :-1].copy(),
-        intercept=params[:, -1].copy(),
+        coef=done.params[:, :-1].copy(),
+        intercept=done.params[:, -1].copy(),
         C=float(spec.C),
         class_weight=spec.class_weight,
         n_iter=done.n_iter,
