@@ -236,6 +236,17 @@ def test_equal_columns_share_their_weight():
     assert head.coef[0, :5] == pytest.approx(head.coef[0, 5:], rel=1e-6)
 
 
+def test_a_hessian_that_rounding_makes_singular_is_no_obstacle():
+    features, y = blobs(2)
+
+    head = fit_stream(Rows(np.hstack([features] * 4)), y, HeadSpec(C=1e300))
+
+    plain = fit_stream(Rows(features), y, HeadSpec(C=1e300))
+    assert head.converged
+    together = head.coef.reshape(4, 5).sum(axis=0)
+    assert together == pytest.approx(plain.coef[0], abs=1e-3)
+
+
 @SOLVERS
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_separable_classes_with_hardly_any_penalty(use_solver, n_classes, solver):
