@@ -125,8 +125,9 @@ def test_blocks_of_any_size_and_order_give_the_same_head(monkeypatch, n_classes)
     spec = HeadSpec(C=0.3, class_weight="balanced")
     whole = fit_stream(Rows(features, size=1_000, seed=None), y, spec)
 
-    for size, seed, chunk in [(1, 1, 2_048), (17, 2, 2_048), (100, 3, 7)]:
+    for size, seed, chunk, threads in [(1, 1, 99, 2), (17, 2, 9, 1), (100, 3, 7, 5)]:
         monkeypatch.setattr(streaming, "CHUNK", chunk)
+        monkeypatch.setattr(streaming, "THREADS", threads)
         head = fit_stream(Rows(features, size, seed), y, spec)
 
         for name in ("mean", "scale", "coef", "intercept"):
@@ -233,6 +234,17 @@ def test_equal_columns_share_their_weight():
 
     assert head.converged
     assert head.coef[0, :5] == pytest.approx(head.coef[0, 5:], rel=1e-6)
+
+
+def test_a_hessian_that_rounding_makes_singular_is_no_obstacle():
+    features, y = blobs(2)
+
+    head = fit_stream(Rows(np.hstack([features] * 4)), y, HeadSpec(C=1e300))
+
+    plain = fit_stream(Rows(features), y, HeadSpec(C=1e300))
+    assert head.converged
+    together = head.coef.reshape(4, 5).sum(axis=0)
+    assert together == pytest.approx(plain.coef[0], abs=1e-3)
 
 
 @SOLVERS

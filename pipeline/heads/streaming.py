@@ -1,10 +1,12 @@
 """Logistic regression on features that lie on disk and need not fit in memory.
 
-The rows are read a block at a time, some passes in all: one for mean and scale, then one a step of Newton's method,
-which needs few (see `fit_stream`). The objective is that of scikit-learn's ``LogisticRegression``.
+The rows are read a block at a time, in a few passes: one for mean and scale, then one a step of the solver (see
+`fit_stream`). The objective is that of scikit-learn's ``LogisticRegression``.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Protocol
@@ -18,6 +20,7 @@ from scipy.linalg import (  # type: ignore[import-untyped]
     cho_solve,
 )
 from scipy.optimize import minimize  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from pipeline.config import HeadSpec
 from pipeline.heads import logreg
@@ -29,7 +32,10 @@ IN_MEMORY_BYTES = (
 )  # up to here fit_head is as fast; it needs five times as much: float64, and its solver's copy
 SEARCH_BYTES = 2**28  # rows to search C on, and to start from: 175,000 of 384 features
 RARE_ROWS = 10  # of a class that the rows to search C on lack
-CHUNK = 2_048  # rows a step inside a block: their float64 copies stay in the processor's cache
+CHUNK = 1_024  # rows a step inside a block: their float64 copies stay in the processor's cache
+THREADS = min(
+    8, len(os.sched_getaffinity(0))
+)  # each has a Hessian of its own; more wait for memory
 START_SHARE = 4  # a start from a part of the rows pays where all are so many times more
 START_TOLERANCE = 1e-4  # for that start: the part's own optimum lies further off
 FAST = 0.25  # a step that cuts the gradient so far shows that the Hessian behind it still holds
@@ -125,7 +131,8 @@ def fit_stream(features: FeatureRows, labels: Labels, spec: HeadSpec) -> Head:
     The coefficients are those of scikit-learn's ``LogisticRegression`` on standardised features, to its tolerance:
     no component of the mean objective's gradient above `logreg.TOLERANCE`. Up to `logreg.NEWTON_SIZE` coefficients
     the solver is Newton's method, from there on L-BFGS. Where rows are many, both start from the optimum of a sample.
-    Memory is that of a block, three Hessians (of the number of coefficients squared), the sample and the labels.
+    Memory is that of a block, the sample, the labels, and for Newton's method a Hessian (the number of coefficients
+    squared, float64) a thread.
 
     Parameters
     ----------
@@ -218,9 +225,7 @@ class _Objective:
     def at(self, params: Matrix, *, with_hessian: bool) -> _Point:
         """Evaluate; features are only centred, and the scale is applied to coefficients, gradient and Hessian."""
         scale = np.append(self.scale, 1.0)
-        sums = _Sums.zeros(len(self.weights), params.shape, with_hessian)
-        for centred, y in self._centred():
-            sums.add(centred, params / scale, y, self.weights[y])
+        sums = self._sum(params / scale, with_hessian)
         ridge = np.full(params.shape, self.penalty)
         ridge[:, -1] = 0.0  # the intercept is free
         hessian = None
@@ -235,13 +240,34 @@ class _Objective:
             hessian,
         )
 
-    def _centred(self) -> Iterator[tuple[Matrix, NDArray[np.intp]]]:
-        """Yield centred rows, a column of ones last, in memory that the next ones overwrite; and their classes."""
-        memory = np.ones((CHUNK, len(self.mean) + 1))
-        for rows, values in _chunks(self.blocks()):
-            centred = memory[: len(rows)]
-            np.subtract(values, self.mean, out=centred[:, :-1])
-            yield centred, self.y[rows]
+    def _sum(self, coef: Matrix, with_hessian: bool) -> "_Sums":
+        """Return the sums over all rows.
+
+        Each thread has sums of its own and fixed chunks of each block, so that the result does not depend on their
+        pace. BLAS's own threads are kept out: its products here are so short that they would mostly wait for each
+        other, and several times as long as they work where another process has the core.
+        """
+
+        def work(sums: _Sums, chunks: list[Block]) -> None:
+            for rows, values in chunks:
+                y = self.y[rows]
+                sums.add(values, self.mean, coef, y, self.weights[y])
+
+        parts = [
+            _Sums.zeros(len(self.weights), coef.shape, with_hessian)
+            for _ in range(THREADS)
+        ]
+        with (
+            threadpool_limits(1, user_api="blas"),
+            ThreadPoolExecutor(THREADS) as pool,
+        ):
+            for block in self.blocks():
+                chunks = list(_chunks([block]))
+                shares = [chunks[i::THREADS] for i in range(THREADS)]
+                list(pool.map(work, parts, shares))  # waits, and raises what they do
+        for part in parts[1:]:
+            parts[0].merge(part)
+        return parts[0]
 
 
 @dataclass
@@ -256,7 +282,7 @@ class _Sums:
     loss: float
     gradient: Matrix
     products: Matrix  # one a pair of classes, shape (pairs, d + 1, d + 1)
-    memory: Matrix  # for A: fresh memory for each chunk would cost a fault a page
+    memory: Matrix  # for X and A: fresh memory for each chunk would cost a fault a page
 
     @classmethod
     def zeros(
@@ -264,9 +290,23 @@ class _Sums:
     ) -> "_Sums":
         pairs = n_classes * (n_classes - 1) // 2 if with_hessian else 0
         products = np.zeros((pairs, shape[1], shape[1]))
-        return cls(0.0, np.zeros(shape), products, np.empty((CHUNK, shape[1])))
+        return cls(0.0, np.zeros(shape), products, np.ones((2, CHUNK, shape[1])))
 
-    def add(self, X: Matrix, coef: Matrix, y: NDArray[np.intp], weight: Matrix) -> None:
+    def merge(self, other: "_Sums") -> None:
+        self.loss += other.loss
+        self.gradient += other.gradient
+        self.products += other.products
+
+    def add(
+        self,
+        values: Features,
+        mean: Matrix,
+        coef: Matrix,
+        y: NDArray[np.intp],
+        weight: Matrix,
+    ) -> None:
+        X = self.memory[0, : len(values)]  # its last column stays 1, for the intercept
+        np.subtract(values, mean, out=X[:, :-1])
         scores = coef @ X.T
         if len(scores) == 1:
             scores = np.vstack([np.zeros_like(scores), scores])
@@ -283,7 +323,7 @@ class _Sums:
     def _add_products(self, X: Matrix, proba: Matrix, weight: Matrix) -> None:
         for pair, (a, b) in enumerate(combinations(range(len(proba)), 2)):
             root = np.sqrt(weight * proba[a] * proba[b])
-            A = np.multiply(X, root[:, np.newaxis], out=self.memory[: len(X)])
+            A = np.multiply(X, root[:, np.newaxis], out=self.memory[1, : len(X)])
             self.products[pair] += A.T @ A
 
     def hessian(self) -> Matrix:
@@ -334,15 +374,12 @@ def _fit(
     solve = _newton if newton else _lbfgs
     start = _start(features, objective, solve)
     done = solve(objective, start, logreg.TOLERANCE)
-    params = done.params
-    if k > 2:  # a sum of 0 over the classes has the least penalty
-        params = params - params.mean(axis=0)
     return Head(
         classes=classes,
         mean=mean,
         scale=scale,
-        coef=params[:, :-1].copy(),
-        intercept=params[:, -1].copy(),
+        coef=done.params[:, :-1].copy(),
+        intercept=done.params[:, -1].copy(),
         C=float(spec.C),
         class_weight=spec.class_weight,
         n_iter=done.n_iter,
