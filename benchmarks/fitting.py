@@ -22,7 +22,8 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.config import HeadSpec
 from pipeline.heads.head import Features
-from pipeline.heads.streaming import Block, fit_stream
+from pipeline.heads.objective import Block
+from pipeline.heads.streaming import fit_stream
 
 FILE_BYTES, BLOCK = 128e6, 16_384
 CLOUDS, FACTORS = 8, 32

@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.config import HeadSpec
 from pipeline.errors import DataError
-from pipeline.heads import logreg, streaming
+from pipeline.heads import logreg, objective, streaming
 from pipeline.heads.logreg import fit_head, search_c
 from pipeline.heads.streaming import fit_stored, fit_stream, score_stored
 from tests.test_heads import NO_FOLDS, blobs, named
@@ -126,8 +126,8 @@ def test_blocks_of_any_size_and_order_give_the_same_head(monkeypatch, n_classes)
     whole = fit_stream(Rows(features, size=1_000, seed=None), y, spec)
 
     for size, seed, chunk, threads in [(1, 1, 99, 2), (17, 2, 9, 1), (100, 3, 7, 5)]:
-        monkeypatch.setattr(streaming, "CHUNK", chunk)
-        monkeypatch.setattr(streaming, "THREADS", threads)
+        monkeypatch.setattr(objective, "CHUNK", chunk)
+        monkeypatch.setattr(objective, "THREADS", threads)
         head = fit_stream(Rows(features, size, seed), y, spec)
 
         for name in ("mean", "scale", "coef", "intercept"):
@@ -393,7 +393,7 @@ def test_a_class_that_the_sample_lacks_is_added_to_the_search(monkeypatch):
 def test_score_stored_is_in_the_order_of_the_rows(monkeypatch, n_classes):
     features, y = blobs(n_classes)
     head = fit_stream(Rows(features), y, HeadSpec(C=1.0))
-    monkeypatch.setattr(streaming, "CHUNK", 8)
+    monkeypatch.setattr(objective, "CHUNK", 8)
 
     proba = score_stored(head, Rows(features, size=50, seed=3))
 

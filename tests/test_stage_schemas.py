@@ -55,6 +55,8 @@ SOURCES = {
         "tasks/logreg.py",
         "pipeline/heads/head.py",
         "pipeline/heads/logreg.py",
+        "pipeline/heads/objective.py",
+        "pipeline/heads/solvers.py",
         "pipeline/heads/streaming.py",
     ],
     "FitBaselines": ["tasks/baselines.py", "pipeline/evaluation/baselines.py"],

@@ -1,17 +1,15 @@
 """What storing features as float16 can have changed in the scores of a head."""
 
-from collections.abc import Iterator
 from math import sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr  # type: ignore[import-untyped]
+from scipy.special import ndtr
 
 from pipeline.heads.head import Features, Head
+from pipeline.heads.objective import chunks_of
 from pipeline.heads.streaming import FeatureRows
-
-CHUNK = 2_048  # rows at once: some arrays of their size are needed
 
 
 def float16_effect(head: Head, features: FeatureRows) -> dict[str, Any]:
@@ -37,7 +35,7 @@ def float16_effect(head: Head, features: FeatureRows) -> dict[str, Any]:
     """
     n = possible = 0
     squares = expected = 0.0
-    for values in _chunks(features):
+    for _, values in chunks_of(features.blocks()):
         margin, weights = _lead(head, values)  # (m,), (m, d)
         step = np.spacing(np.abs(values).astype(np.float16)).astype(np.float64)
         moved = np.abs(weights) * step  # what a whole step of each feature does
@@ -53,12 +51,6 @@ def float16_effect(head: Head, features: FeatureRows) -> dict[str, Any]:
         "labels_expected": expected,
         "labels_possible": possible,
     }
-
-
-def _chunks(features: FeatureRows) -> Iterator[Features]:
-    for _, values in features.blocks():
-        for begin in range(0, len(values), CHUNK):
-            yield values[begin : begin + CHUNK]
 
 
 def _lead(

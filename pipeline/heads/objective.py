@@ -1,0 +1,184 @@
+"""The objective of logistic regression in one pass over rows that need not fit in memory.
+
+It is that of scikit-learn's ``LogisticRegression``: mean weighted log loss plus ``||w||^2 / (2 C n)``.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from pipeline.heads.head import Features
+
+CHUNK = 1_024  # rows a step inside a block: their float64 copies stay in the processor's cache
+# Each thread has a Hessian of its own; more than a few wait for memory.
+THREADS = min(
+    8,
+    len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity")
+    else os.cpu_count() or 1,
+)
+
+Block = tuple[NDArray[np.int64], Features]
+Matrix = NDArray[np.float64]
+
+
+def chunks_of(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Yield the blocks' rows, `CHUNK` at a time."""
+    for rows, values in blocks:
+        for begin in range(0, len(rows), CHUNK):
+            part = slice(begin, begin + CHUNK)
+            yield rows[part], values[part]
+
+
+@dataclass(frozen=True)
+class Point:
+    """The objective at some parameters: shape (1, d + 1) for two classes, else (k, d + 1), the intercept last."""
+
+    params: Matrix
+    loss: float
+    gradient: Matrix
+    hessian: Matrix | None
+
+    @property
+    def steepness(self) -> float:
+        """Return the largest component of the gradient."""
+        return float(np.abs(self.gradient).max())
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Mean weighted log loss plus penalty on standardised features, in one pass over `n` rows."""
+
+    blocks: Callable[[], Iterable[Block]]
+    n: int
+    y: NDArray[np.intp]
+    weights: Matrix  # of the classes, shape (k,)
+    mean: Matrix
+    scale: Matrix
+    penalty: float
+
+    def at(self, params: Matrix, *, with_hessian: bool) -> Point:
+        """Evaluate; features are only centred, and the scale is applied to coefficients, gradient and Hessian."""
+        scale = np.append(self.scale, 1.0)
+        sums = self._sum(params / scale, with_hessian)
+        ridge = np.full(params.shape, self.penalty)
+        ridge[:, -1] = 0.0  # the intercept is free
+        hessian = None
+        if with_hessian:
+            hessian = sums.hessian()
+            hessian /= np.multiply.outer(*[np.tile(scale, len(params))] * 2) * self.n
+            hessian[np.diag_indices_from(hessian)] += ridge.ravel()
+        return Point(
+            params,
+            sums.loss / self.n + 0.5 * float((ridge * params**2).sum()),
+            sums.gradient / scale / self.n + ridge * params,
+            hessian,
+        )
+
+    def _sum(self, coef: Matrix, with_hessian: bool) -> "_Sums":
+        """Return the sums over all rows.
+
+        Each thread has sums of its own and fixed chunks of each block, so that the result does not depend on their
+        pace. BLAS's own threads are kept out: its products here are so short that they would mostly wait for each
+        other, and several times as long as they work where another process has the core.
+        """
+
+        def work(sums: _Sums, chunks: list[Block]) -> None:
+            for rows, values in chunks:
+                y = self.y[rows]
+                sums.add(values, self.mean, coef, y, self.weights[y])
+
+        parts = [
+            _Sums.zeros(len(self.weights), coef.shape, with_hessian)
+            for _ in range(THREADS)
+        ]
+        with (
+            threadpool_limits(1, user_api="blas"),
+            ThreadPoolExecutor(THREADS) as pool,
+        ):
+            for block in self.blocks():
+                chunks = list(chunks_of([block]))
+                shares = [chunks[i::THREADS] for i in range(THREADS)]
+                list(pool.map(work, parts, shares))  # waits, and raises what they do
+        for part in parts[1:]:
+            parts[0].merge(part)
+        return parts[0]
+
+
+@dataclass
+class _Sums:
+    """Loss, gradient and products of the rows seen so far.
+
+    The Hessian's block of classes a and b is ``-X' diag(w p_a p_b) X`` and, as probabilities sum to 1, a diagonal
+    block is minus the sum of the others in its row. So one symmetric product a pair of classes is all it takes, and
+    each is of the form ``A' A``, for which numpy calls BLAS's syrk: half the work of a general product.
+    """
+
+    loss: float
+    gradient: Matrix
+    products: Matrix  # one a pair of classes, shape (pairs, d + 1, d + 1)
+    memory: Matrix  # for X and A: fresh memory for each chunk would cost a fault a page
+
+    @classmethod
+    def zeros(
+        cls, n_classes: int, shape: tuple[int, ...], with_hessian: bool
+    ) -> "_Sums":
+        pairs = n_classes * (n_classes - 1) // 2 if with_hessian else 0
+        products = np.zeros((pairs, shape[1], shape[1]))
+        return cls(0.0, np.zeros(shape), products, np.ones((2, CHUNK, shape[1])))
+
+    def merge(self, other: "_Sums") -> None:
+        self.loss += other.loss
+        self.gradient += other.gradient
+        self.products += other.products
+
+    def add(
+        self,
+        values: Features,
+        mean: Matrix,
+        coef: Matrix,
+        y: NDArray[np.intp],
+        weight: Matrix,
+    ) -> None:
+        X = self.memory[0, : len(values)]  # its last column stays 1, for the intercept
+        np.subtract(values, mean, out=X[:, :-1])
+        scores = coef @ X.T
+        if len(scores) == 1:
+            scores = np.vstack([np.zeros_like(scores), scores])
+        own, top = (y, np.arange(len(y))), scores.max(axis=0)
+        proba = np.exp(scores - top)
+        total = proba.sum(axis=0)
+        proba /= total
+        self.loss += float(weight @ (top + np.log(total) - scores[own]))
+        if len(self.products):
+            self._add_products(X, proba, weight)
+        proba[own] -= 1.0
+        self.gradient += (proba * weight)[-len(coef) :] @ X
+
+    def _add_products(self, X: Matrix, proba: Matrix, weight: Matrix) -> None:
+        for pair, (a, b) in enumerate(combinations(range(len(proba)), 2)):
+            root = np.sqrt(weight * proba[a] * proba[b])
+            A = np.multiply(X, root[:, np.newaxis], out=self.memory[1, : len(X)])
+            self.products[pair] += A.T @ A
+
+    def hessian(self) -> Matrix:
+        k, width = self.gradient.shape
+        if k == 1:
+            return self.products.reshape(width, width)
+        blocks = np.zeros((k, width, k, width))
+        for product, (a, b) in zip(
+            self.products, combinations(range(k), 2), strict=True
+        ):
+            blocks[a, :, b] -= product
+            blocks[b, :, a] -= product
+            blocks[a, :, a] += product
+            blocks[b, :, b] += product
+        # Intercepts may all move together: this alone fixes their sum, and the gradient does not point there.
+        blocks[:, -1, :, -1] += self.products[:, -1, -1].mean()
+        return blocks.reshape(k * width, k * width)
