@@ -17,7 +17,7 @@ from pipeline.heads import logreg
 from pipeline.heads.head import Features, Head
 from pipeline.heads.logreg import Labels
 from pipeline.heads.objective import Block, Matrix, Objective, chunks_of
-from pipeline.heads.solvers import Fit, Solve, lbfgs
+from pipeline.heads.solvers import Fit, Solve, lbfgs, newton
 
 # Up to here fit_head is as fast; it needs five times as much: float64, and its solver's copy.
 IN_MEMORY_BYTES = 2**30
