@@ -26,6 +26,7 @@ class FitLogReg(
     """Standardise and fit, searching C on the training rows: ``models/<slug>-<key>/``."""
 
     folder = "models"
+    schema = 2
 
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:

@@ -415,3 +415,18 @@ def test_to_sklearn_can_be_fitted_again_on_other_classes():
     )
     proba = estimator.predict_proba(others.astype(np.float64))
     assert proba == pytest.approx(expected.probabilities(others), abs=1e-6)
+
+
+def test_a_feature_that_is_all_but_dead_is_not_scaled_up():
+    rng = np.random.default_rng(0)
+    y = np.arange(200) % 2
+    live = rng.normal(size=(200, 3)) + y[:, np.newaxis]
+    dead = 1e-9 * rng.normal(size=(200, 1))
+    spec, folds = HeadSpec(C=1.0), np.zeros(200, dtype=np.int8)
+    with_dead = np.hstack([live, dead]).astype(np.float32)
+    rounded = np.hstack([live, np.round(dead, 8)]).astype(np.float32)
+
+    head = fit_head(with_dead, y, spec, folds)
+
+    assert head.scale[3] == 1.0
+    assert np.abs(head.decision(with_dead) - head.decision(rounded)).max() < 1e-6

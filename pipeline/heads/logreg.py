@@ -27,6 +27,7 @@ TOLERANCE, SEARCH_TOLERANCE = (
 )  # a search compares losses that differ far more than this
 NEWTON_SIZE = 2_000  # coefficients up to which a Newton step (their number squared) is the cheaper solver
 MAX_ITER = {"newton-cholesky": 100, "lbfgs": 3_000}
+NEGLIGIBLE = 1e-5  # share of the largest standard deviation: float32 encoders agree to about as much
 EPSILON = 1e-15  # probabilities are kept this far from 0 and 1 in the log loss
 
 
@@ -67,11 +68,28 @@ def best_c(search: list[SearchPoint]) -> float:
     return min(search, key=lambda point: point.log_loss).C
 
 
-def constant_features(n: int) -> DataError:
-    """Return the error for `n` rows that do not differ in any feature."""
-    return DataError(
-        f"All {n:,} texts to fit on have the same features. Check the text column and the pooling."
-    )
+def usable_scale(std: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Return what each feature is divided by: its standard deviation, or 1 where it hardly varies.
+
+    Some encoders have dimensions that are all but dead: what varies there is rounding, which another batch or
+    float16 changes, and division would make it as large as everything else.
+
+    Parameters
+    ----------
+    std : ndarray of float64, shape (d,)
+    n : int
+        Rows it was taken of.
+
+    Raises
+    ------
+    DataError
+        If no feature varies.
+    """
+    if not (std > 0).any():
+        raise DataError(
+            f"All {n:,} texts to fit on have the same features. Check the text column and the pooling."
+        )
+    return np.where(std > NEGLIGIBLE * std.max(), std, 1.0)
 
 
 @dataclass(frozen=True)
@@ -85,10 +103,7 @@ class _Scaled:
     @classmethod
     def of(cls, features: Features) -> "_Scaled":
         values = features.astype(np.float64)
-        mean, scale = values.mean(axis=0), values.std(axis=0)
-        if not (scale > 0).any():
-            raise constant_features(len(features))
-        scale[scale == 0] = 1.0
+        mean, scale = values.mean(axis=0), usable_scale(values.std(axis=0), len(values))
         values -= mean
         values /= scale
         return cls(values, mean, scale)

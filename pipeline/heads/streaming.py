@@ -145,7 +145,7 @@ def score_stored(head: Head, features: FeatureRows) -> Matrix:
 
 
 def _moments(features: FeatureRows) -> tuple[Matrix, Matrix]:
-    """Return mean and population standard deviation of each feature; 1 where it does not vary.
+    """Return the mean of each feature and what it is divided by.
 
     Each chunk has its own mean and squared deviations, which are then merged (Chan, Golub and LeVeque, Algorithms
     for computing the sample variance, The American Statistician 37, 1983): no sum of squares cancels.
@@ -160,11 +160,7 @@ def _moments(features: FeatureRows) -> tuple[Matrix, Matrix]:
         squares += np.einsum("ij,ij->j", deviations, deviations)
         squares += shift**2 * (n * m / (n + m))
         n += m
-    scale = np.sqrt(squares / n)
-    if not (scale > 0).any():
-        raise logreg.constant_features(n)
-    scale[scale == 0] = 1.0
-    return mean, scale
+    return mean, logreg.usable_scale(np.sqrt(squares / n), n)
 
 
 def _fit(
