@@ -8,6 +8,7 @@
     ├── EncoderError   (RuntimeError)     an encoder cannot be loaded or gives nonsense
     ├── HubError       (ConnectionError)  something is neither here nor to be fetched
     ├── CacheError     (RuntimeError)     a stage's files are damaged or cannot be written
+    │   └── UnreadableError               they may be whole, but cannot be read now
     └── ArtifactError  (RuntimeError)     a predictor file is not one of ours, or damaged
 
 A message says what is wrong with the value got, where, what was expected, and one fix.
@@ -37,6 +38,10 @@ class HubError(PipelineError, ConnectionError):
 
 class CacheError(PipelineError, RuntimeError):
     """A stage's files are damaged, incomplete or cannot be written."""
+
+
+class UnreadableError(CacheError):
+    """A stage's files may be whole, but the system does not let them be read: they must not count as damaged."""
 
 
 class ArtifactError(PipelineError, RuntimeError):

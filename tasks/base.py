@@ -15,7 +15,7 @@ import luigi
 from luigi.task_register import Register
 
 from pipeline.config import fingerprint
-from pipeline.errors import CacheError, ConfigError
+from pipeline.errors import CacheError, ConfigError, UnreadableError
 from pipeline.storage import (
     Draft,
     check_contents,
@@ -198,6 +198,8 @@ class Stage(luigi.Task, metaclass=_AlwaysNew):
         for path in self.directories:
             try:
                 check_contents(path)
+            except UnreadableError:
+                raise
             except CacheError as error:
                 place = quarantine(path, root=self.root)
                 logger.warning("%s Moved to %s, built again.", error, place)

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import CacheError, ConfigError
 from pipeline.features.shards import shards_in
-from pipeline.storage import discard, disk, is_left_over, key_lock, link_or_copy
+from pipeline.storage import (
+    discard,
+    disk,
+    is_left_over,
+    is_newer,
+    key_lock,
+    link_or_copy,
+)
 from tasks import ledger
 from tasks.inventory import PINS, RESULTS, Inventory, Item, size_of
 from tasks.train import TrainLogReg
@@ -54,8 +61,21 @@ def find_unused(root: Path, *, keep: int | None = None) -> list[Removal]:
     keep : int, optional
         How many of the newest runs to keep with their reports and predictors, beside the pinned ones and the one that
         ``latest`` shows; all if None.
+
+    Raises
+    ------
+    CacheError
+        If a newer version of this package wrote something: what it refers to cannot be told.
+    UnreadableError
+        If the system does not let something be read.
     """
     inventory = Inventory(root)
+    for item in inventory.items:
+        if item.manifest is None and is_newer(item.path):
+            raise CacheError(
+                f"A newer version of frostbert wrote {item.path}; what it needs cannot be told, so nothing is removed. "
+                "Update, or remove it by hand."
+            )
     dropped = _dropped_runs(inventory, keep)
     used = _used(inventory, dropped)
     return [

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import CacheError
+from pipeline.errors import CacheError, UnreadableError
 from pipeline.storage import read_manifest
 from tasks import ledger
 from tasks.train import KINDS, TrainLogReg
@@ -199,5 +199,7 @@ def _folders(parent: Path) -> list[Path]:
 def _item(kind: str, path: Path) -> Item:
     try:
         return Item(kind, path, read_manifest(path))
+    except UnreadableError:  # what it refers to must not go
+        raise
     except CacheError:
         return Item(kind, path, None)

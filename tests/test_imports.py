@@ -115,3 +115,64 @@ def test_public_names_are_sorted_and_real():
     assert all(callable(getattr(pipeline, name)) for name in pipeline.__all__)
     with pytest.raises(AttributeError, match="nothing_of_that_name"):
         _ = pipeline.nothing_of_that_name
+
+
+# Who touches files without `pipeline.storage.disk`, and why; everybody else's work passes it, so that a test may let
+# every single operation fail (tests/test_disk_faults.py).
+DIRECT = {
+    "pipeline.storage.disk": "it is the place where files are touched",
+    "pipeline.storage.locks": "opens the lock file, which holds nothing",
+    "pipeline.storage.owners": "reads /proc",
+    "pipeline.storage.publish": "copies where links cannot be made",
+    "pipeline.predictor.file": "reads the user's file, from wherever it is",
+    "pipeline.predictor.export": "reads the encoder's weights, which are not ours",
+    "tasks.explain": "draws into a folder that goes at once",
+    "tasks.forget": "looks through every byte, whatever the file is",
+}
+WATCHED = ("storage", "features", "heads", "evaluation", "report", "predictor")
+METHODS = {
+    *("open", "write_text", "write_bytes", "read_bytes", "read_text", "mkdir"),
+    *("rename", "unlink", "rmdir", "symlink_to", "hardlink_to", "chmod", "touch"),
+}
+ON_MODULES = {
+    "os": {
+        *("open", "replace", "rename", "remove", "unlink", "mkdir", "makedirs"),
+        *("rmdir", "link", "symlink", "chmod", "truncate", "write", "fsync"),
+    },
+    "np": {"save", "savez", "load", "fromfile", "memmap", "savetxt", "loadtxt"},
+}
+
+
+def touches_files(path):
+    """Yield the calls by which a file's code could read, write, name or remove a file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module in {"tempfile", "shutil"}:
+            yield str(node.module)
+        if isinstance(node, ast.Name) and node.id in {"tempfile", "shutil"}:
+            yield node.id
+        if not isinstance(node, ast.Call):
+            continue
+        called = node.func
+        if isinstance(called, ast.Name) and called.id == "open":
+            yield "open"
+        if not isinstance(called, ast.Attribute):
+            continue
+        owner = called.value.id if isinstance(called.value, ast.Name) else ""
+        is_module_call = called.attr in ON_MODULES.get(owner, set())
+        is_path_call = called.attr in METHODS and owner not in {"os", "disk"}
+        # `replace` of one argument is that of a path; a string's takes two
+        is_path_call |= called.attr == "replace" and len(node.args) == 1
+        if is_module_call or is_path_call:
+            yield f"{owner}.{called.attr}"
+
+
+def is_watched(name):
+    package, _, rest = name.partition(".")
+    return package == "tasks" or rest.split(".")[0] in WATCHED
+
+
+@pytest.mark.parametrize("name", sorted(filter(is_watched, MODULES)))
+def test_all_disk_work_passes_one_module(name):
+    found = set(touches_files(MODULES[name]))
+
+    assert bool(found) == (name in DIRECT), found

@@ -135,7 +135,7 @@ class TableWriter:
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE
         self._writer: pq.ParquetWriter | None = None
-        self._stream: BinaryIO
+        self._stream: BinaryIO | None = None
 
     def __enter__(self) -> "TableWriter":
         """Return itself."""
@@ -148,9 +148,10 @@ class TableWriter:
         trace: TracebackType | None,
     ) -> None:
         """Finish the file."""
-        if self._writer is not None:
+        if self._stream is not None:
             with self._stream:
-                self._writer.close()
+                if self._writer is not None:  # else its first bytes were refused
+                    self._writer.close()
 
     def write(self, split: str, rows: Rows) -> None:
         """Append some rows of a split; the first decide whether labels are int64 or string."""

@@ -13,24 +13,35 @@ those finds it.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import CacheError
+from pipeline.errors import CacheError, UnreadableError
 from pipeline.storage import is_complete, read_manifest, wrong_sizes
 
 Manifest = dict[str, Any]  # Any: JSON values
 
 
 def shards_in(folder: Path) -> Iterator[tuple[Path, Manifest]]:
-    """Yield every shard of a store whose manifest and sizes are right, by name."""
+    """Yield every shard of a store whose manifest and sizes are right, by name.
+
+    Raises
+    ------
+    UnreadableError
+        If the system does not let one be read.
+    """
     for path in sorted((folder / "shards").glob("*/")):
-        with suppress(CacheError):  # incomplete, or just put together with others
+        try:
             manifest = read_manifest(path)
             manifest["facts"].setdefault("replaces", [])  # the first version had none
-            if manifest["key"] == path.name and not any(wrong_sizes(path, manifest)):
-                yield path, manifest
+            is_whole = manifest["key"] == path.name
+            is_whole = is_whole and not any(wrong_sizes(path, manifest))
+        except UnreadableError:
+            raise
+        except (CacheError, KeyError, TypeError, AttributeError):
+            continue  # incomplete, or just put together with others
+        if is_whole:
+            yield path, manifest
 
 
 def find_shards(folder: Path, names: Iterable[str]) -> list[Path]:

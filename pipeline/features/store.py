@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import CacheError
+from pipeline.errors import CacheError, UnreadableError
 from pipeline.features.index import KeyIndex
 from pipeline.features.keys import Keys, first_of_each
 from pipeline.features.shards import Manifest, shards_in
@@ -23,6 +23,7 @@ from pipeline.storage import (
     disk,
     publish_directory,
     quarantine,
+    raise_if_refused,
 )
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,11 @@ class FeatureStore:
         """Look which shards there are, checking manifests, sizes and keys; return the names of the damaged ones.
 
         A damaged shard is moved to quarantine, so that its rows count as never encoded.
+
+        Raises
+        ------
+        UnreadableError
+            If the system does not let one be read: it may be whole.
         """
         self._index = None
         there = {path.name for path in (self.folder / "shards").glob("[!.]*")}
@@ -89,6 +95,8 @@ class FeatureStore:
         for name in sorted(names):
             try:
                 check_contents(self.folder / "shards" / name)
+            except UnreadableError:
+                raise
             except CacheError:
                 damaged.append(name)
         if damaged:
@@ -322,5 +330,6 @@ def _has_its_keys(shard: Path, manifest: Manifest) -> bool:
     entry = manifest["files"].get("keys.npy", {})
     try:
         return bool(disk.sha256_file(shard / "keys.npy") == entry.get("sha256"))
-    except OSError:
+    except OSError as error:
+        raise_if_refused(shard / "keys.npy", error)
         return False

@@ -27,7 +27,8 @@ TOLERANCE, SEARCH_TOLERANCE = (
 )  # a search compares losses that differ far more than this
 NEWTON_SIZE = 2_000  # coefficients up to which a Newton step (their number squared) is the cheaper solver
 MAX_ITER = {"newton-cholesky": 100, "lbfgs": 3_000}
-NEGLIGIBLE = 1e-5  # share of the largest standard deviation: float32 encoders agree to about as much
+# Share of the largest standard deviation: sums of float32 in an encoder agree to no more.
+NEGLIGIBLE = float(np.finfo(np.float32).eps)
 EPSILON = 1e-15  # probabilities are kept this far from 0 and 1 in the log loss
 
 

@@ -7,6 +7,8 @@ from pipeline.storage.locks import key_lock
 from pipeline.storage.manifest import (
     check_contents,
     is_complete,
+    is_newer,
+    raise_if_refused,
     read_manifest,
     wrong_sizes,
 )
@@ -30,10 +32,12 @@ __all__ = [
     "is_complete",
     "is_gone",
     "is_left_over",
+    "is_newer",
     "key_lock",
     "link_or_copy",
     "publish_directory",
     "quarantine",
+    "raise_if_refused",
     "read_manifest",
     "replace_file",
     "sha256_file",

@@ -4,11 +4,14 @@ Each is a plain function of this module, called as ``disk.rename(…)``: what a 
 does at any of them is tried out by replacing them (``tests/faulty_disk.py``).
 """
 
+import errno
 import hashlib
 import os
 import shutil
+import stat
 from io import BufferedReader
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 OPERATIONS = (
@@ -51,14 +54,24 @@ def save_array(path: Path, array: Array) -> None:
     import numpy as np
 
     with create(path) as stream:
-        np.save(stream, array, allow_pickle=False)
+        # numpy's own way to write to a file does not say why it failed
+        plain: Any = SimpleNamespace(write=stream.write)
+        np.save(plain, array, allow_pickle=False)
 
 
 def append(path: Path, data: bytes) -> None:
-    """Add bytes to a file in a single write, durably, so that those of several processes do not mix."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    """Add a line to a file in a single write, durably, so that those of several processes do not mix.
+
+    After a line whose writer was ended halfway a new one begins, so that only that line is lost.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
     try:
-        os.write(descriptor, data)
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            data = b"\n" + data
+        n_written = os.write(descriptor, data)
+        if n_written < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -71,9 +84,24 @@ def read(path: Path, limit: int = -1) -> bytes:
 
 
 def _opened(path: Path) -> BufferedReader:
-    """Open a file to read; a pipe that nobody writes gives nothing instead of waiting for ever."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
-    return os.fdopen(os.open(path, flags), "rb")
+    """Open a file to read; a pipe or a device, which might have no end, is an error."""
+    stream = open(path, "rb", opener=_open_at_once)  # noqa: SIM115  # closed by whoever asked
+    try:
+        _check_is_file(path, os.fstat(stream.fileno()).st_mode)
+    except OSError:
+        stream.close()
+        raise
+    return stream
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; that of a pipe which nobody writes does not wait for ever."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _check_is_file(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
 
 
 def load_array(path: Path, *, mapped: bool = False) -> Array:
@@ -86,7 +114,17 @@ def load_array(path: Path, *, mapped: bool = False) -> Array:
     """
     import numpy as np
 
-    return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    _check_is_file(path, path.stat().st_mode)
+    try:
+        array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # a head that lies may raise anything, MemoryError too
+        raise ValueError(f"{path} is no array file: {error}") from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise ValueError(f"{path} is an archive, expected one array")
+    return array
 
 
 def sha256_file(path: Path) -> str:

@@ -4,18 +4,23 @@ A manifest names its stage, full key and key fields, and every file with size an
 A directory without a readable manifest does not exist for anybody.
 """
 
+import errno
 import json
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pipeline.config import fingerprint
-from pipeline.errors import CacheError
+from pipeline.errors import CacheError, UnreadableError
 from pipeline.storage import disk
 
 MANIFEST = "manifest.json"
 FORMAT = 1
 MAX_MANIFEST_BYTES = 64 * 2**20  # a manifest is small; more is not one of ours
+# What the system says when it does not let us look; the file may be whole.
+NOT_NOW = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:  # Any: values of a JSON object
@@ -25,6 +30,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:  # Any: values of a JSON o
     ------
     CacheError
         If there is none, it is not JSON of the right form, or a newer version wrote it.
+    UnreadableError
+        If the system does not let it be read.
     """
     path = directory / MANIFEST
     try:
@@ -35,6 +42,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:  # Any: values of a JSON o
             )
         manifest = json.loads(data)
     except (OSError, ValueError, RecursionError) as error:
+        raise_if_refused(path, error)
         raise CacheError(
             f"No readable manifest in {directory}: {error}. Run the pipeline again to rebuild it."
         ) from error
@@ -47,11 +55,33 @@ def read_manifest(directory: Path) -> dict[str, Any]:  # Any: values of a JSON o
             f"{path} has format {manifest.get('format')!r}, this version reads {FORMAT}. "
             "Use the version that wrote it, or another --artifacts folder."
         )
-    if manifest.get("digest") != digest_of(manifest):
+    if not _has_its_digest(manifest):
         raise CacheError(
             f"{path} is damaged: its digest is not the one recorded when it was written."
         )
     return manifest
+
+
+def raise_if_refused(path: Path, error: Exception) -> None:
+    """Raise `UnreadableError` if the system would not let a file be read: then it does not count as damaged."""
+    if not isinstance(error, OSError) or error.errno not in NOT_NOW:
+        return
+    owner = ""
+    with suppress(OSError):
+        owner = (
+            f" (it belongs to user {path.stat().st_uid}, this is user {os.getuid()})"
+        )
+    raise UnreadableError(
+        f"Cannot read {error.filename or path}: {error.strerror}{owner}. It is left as it is; mend what the system "
+        "refuses, or pass another --artifacts folder."
+    ) from error
+
+
+def _has_its_digest(manifest: Mapping[str, object]) -> bool:
+    try:
+        return manifest.get("digest") == digest_of(manifest)
+    except (ValueError, RecursionError):  # NaN, or too deep: no manifest of ours
+        return False
 
 
 def digest_of(manifest: Mapping[str, object]) -> str:
@@ -62,12 +92,18 @@ def digest_of(manifest: Mapping[str, object]) -> str:
 
 
 def is_newer(directory: Path) -> bool:
-    """Tell whether a later version of this package wrote `directory`."""
+    """Tell whether a later version of this package wrote `directory`.
+
+    Raises
+    ------
+    UnreadableError
+        If the system does not let its manifest be read.
+    """
+    path = directory / MANIFEST
     try:
-        found = json.loads(disk.read(directory / MANIFEST, MAX_MANIFEST_BYTES))[
-            "format"
-        ]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        found = json.loads(disk.read(path, MAX_MANIFEST_BYTES))["format"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise_if_refused(path, error)
         return False
     return isinstance(found, int) and found > FORMAT
 
@@ -88,9 +124,13 @@ def wrong_sizes(directory: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is missing, or of another size than `manifest` says, in a sentence each."""
     for name, entry in manifest["files"].items():
         path = directory / name
-        if not path.exists():
+        try:
+            size = path.stat().st_size
+        except (OSError, ValueError) as error:  # ValueError: no name a file can have
+            raise_if_refused(path, error)
             yield f"{path} is missing"
-        elif (size := path.stat().st_size) != entry["size"]:
+            continue
+        if size != entry["size"]:
             yield f"{path} has {size:,} bytes, expected {entry['size']:,}"
 
 
@@ -101,13 +141,16 @@ def check_contents(directory: Path) -> dict[str, Any]:
     ------
     CacheError
         Names the first file that is missing or differs.
+    UnreadableError
+        If the system does not let one be read.
     """
     manifest = read_manifest(directory)
     for name, entry in manifest["files"].items():
         path = directory / name
         try:
             found = disk.sha256_file(path)
-        except (OSError, ValueError) as error:  # ValueError: no name a file can have
+        except (OSError, ValueError) as error:
+            raise_if_refused(path, error)
             raise CacheError(f"{path} cannot be read: {error}.") from error
         if not isinstance(entry, dict) or found != entry.get("sha256"):
             raise CacheError(

@@ -188,8 +188,10 @@ def discard(path: Path, *, root: Path) -> None:
         disk.rename(path, scratch)
     except FileNotFoundError:  # another run was quicker
         return
-    disk.sync(path.parent)
-    disk.remove_tree(scratch)
+    try:
+        disk.sync(path.parent)
+    finally:
+        disk.remove_tree(scratch)
 
 
 def draft_name(name: str) -> str:
@@ -224,13 +226,15 @@ def link_or_copy(target: Path, link: Path) -> None:
     """Make `link` a relative symbolic link to `target`, atomically; a copy where links cannot be made."""
     scratch = link.with_name(f".{link.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        disk.link(os.path.relpath(target, link.parent), scratch)
-    except OSError:
-        (shutil.copytree if target.is_dir() else shutil.copy2)(target, scratch)
-    try:
+        try:
+            disk.link(os.path.relpath(target, link.parent), scratch)
+        except OSError:
+            (shutil.copytree if target.is_dir() else shutil.copy2)(target, scratch)
         if link.is_dir() and not link.is_symlink():
             disk.remove_tree(link)  # an earlier copy: a rename cannot replace it
         disk.rename(scratch, link)
     finally:
-        if scratch.is_symlink():
+        if scratch.is_dir() and not scratch.is_symlink():
+            disk.remove_tree(scratch)
+        else:
             disk.remove(scratch)
