@@ -158,21 +158,24 @@ class Stage(luigi.Task, metaclass=_AlwaysNew):
     def run(self) -> None:
         """Build the result once, whoever else tries to; note it in the run's journal."""
         began = time.monotonic()
-        with key_lock(self.root, f"{self.folder}-{self.key[:16]}.lock"):
+        with key_lock(self.root, self.lock):
             if self.complete():  # another run was quicker
                 return
+            self._make_way()
             self._check_inputs()
             said, facts = self.produce(began)
         elapsed_s = round(time.monotonic() - began, 2)
         ledger.note(self.root, stage=self.get_task_family(), **facts)
         logger.info("%s: %s (%.1f s)", self.get_task_family(), said, elapsed_s)
 
-    def produce(self, began: float) -> tuple[str, dict[str, object]]:
-        """Publish the directory; return a line for people and facts for the ledger."""
+    def _make_way(self) -> None:
+        """Set aside what is whole by its sizes but not by its bytes, or by what it refers to."""
         if is_complete(self.directory, self.key) and not self.complete():
-            # by its sizes, but not by its bytes
             place = quarantine(self.directory, root=self.root)
             logger.warning("%s is damaged; moved to %s", self.directory, place)
+
+    def produce(self, began: float) -> tuple[str, dict[str, object]]:
+        """Publish the directory; return a line for people and facts for the ledger."""
         with publish_directory(
             self.directory,
             root=self.root,
@@ -195,16 +198,34 @@ class Stage(luigi.Task, metaclass=_AlwaysNew):
 
     def mend(self) -> None:
         """Move what is damaged to quarantine, and build it again if anything was."""
+        if self._damaged():
+            with key_lock(self.root, self.mending_lock):
+                for path, error in self._damaged():  # another run may have mended some
+                    place = quarantine(path, root=self.root)
+                    logger.warning("%s Moved to %s, built again.", error, place)
+        if not self.complete():
+            self.run()
+
+    @property
+    def lock(self) -> str:
+        """Return the name of the lock under which the stage is built."""
+        return f"{self.folder}-{self.key[:16]}.lock"
+
+    @property
+    def mending_lock(self) -> str:
+        """Return the name of the lock under which all of `directories` are written."""
+        return self.lock
+
+    def _damaged(self) -> list[tuple[Path, CacheError]]:
+        found = []
         for path in self.directories:
             try:
                 check_contents(path)
             except UnreadableError:
                 raise
             except CacheError as error:
-                place = quarantine(path, root=self.root)
-                logger.warning("%s Moved to %s, built again.", error, place)
-        if not self.complete():
-            self.run()
+                found.append((path, error))
+        return found
 
 
 def keyed_directory(parent: Path, slug: str, key: str) -> Path:

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 
     from pipeline.features.keys import Keys
 
-MOSTLY_USED = (
-    0.5  # a shard of which less is referred to is written anew without the rest
-)
+# A shard of which less is referred to is written anew without the rest.
+MOSTLY_USED = 0.5
 
 
 @dataclass(frozen=True)
@@ -78,14 +77,32 @@ def find_unused(root: Path, *, keep: int | None = None) -> list[Removal]:
             )
     dropped = _dropped_runs(inventory, keep)
     used = _used(inventory, dropped)
+    guard = _Guard(root)
     return [
-        *_old_runs(inventory, dropped),
-        *_unused_stages(inventory, used),
+        *_unused_stages(inventory, used, guard),
         *chain.from_iterable(
-            _unused_rows(inventory, store, used) for store in inventory.stores()
+            _unused_rows(inventory, store, used, guard) for store in inventory.stores()
         ),
         *_left_over(root),
+        *old_runs(inventory, dropped),  # last: without it nothing tells what it showed
     ]
+
+
+class _Guard:
+    """Notices a run that began or ended since something was found to be unused."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._before = self._runs()
+
+    def _runs(self) -> tuple[int, list[dict[str, str]]]:
+        return len(ledger.entries(self._root)), ledger.open_runs(self._root)
+
+    def check(self, path: Path) -> None:
+        if self._runs() != self._before:
+            raise CacheError(
+                f"{path} stays: a run began or ended meanwhile. List again."
+            )
 
 
 def _dropped_runs(inventory: Inventory, keep: int | None) -> list[Path]:
@@ -108,17 +125,30 @@ def _used(inventory: Inventory, dropped: list[Path]) -> set[Path]:
     return {item.path for item in inventory.reach(keys)}
 
 
-def _old_runs(inventory: Inventory, dropped: list[Path]) -> Iterator[Removal]:
-    root = inventory.root
+def old_runs(inventory: Inventory, dropped: list[Path]) -> Iterator[Removal]:
+    """Yield the folders of links of `dropped` runs, and of those whose results are gone."""
     for run, shown in inventory.runs().items():
-        if run in dropped:
-            yield Removal(run, 0, "an older run", partial(discard, run, root=root))
-        elif not shown and not any(path.exists() for path in run.iterdir()):
-            reason = "a run whose report and predictor are gone"
-            yield Removal(run, 0, reason, partial(discard, run, root=root))
+        is_empty = not shown and not any(path.exists() for path in run.iterdir())
+        if run in dropped or is_empty:
+            reason = (
+                "a run whose report and predictor are gone"
+                if is_empty
+                else "an older run"
+            )
+            yield Removal(run, 0, reason, partial(drop_run, run, inventory.root))
 
 
-def _unused_stages(inventory: Inventory, used: set[Path]) -> Iterator[Removal]:
+def drop_run(run: Path, root: Path) -> None:
+    """Remove a run's folder of links, and the links to it."""
+    discard(run, root=root)
+    for link in ((root / PINS / run.name), root / "latest"):
+        if link.is_symlink() and not link.exists():
+            disk.remove(link)
+
+
+def _unused_stages(
+    inventory: Inventory, used: set[Path], guard: _Guard
+) -> Iterator[Removal]:
     needed = {item.store for item in inventory.of("features") if item.path in used}
     for item in inventory.items:
         if item.path in used or item.kind in {"shards", "encoder"}:
@@ -126,17 +156,18 @@ def _unused_stages(inventory: Inventory, used: set[Path]) -> Iterator[Removal]:
         if item.kind == "features" and item.store not in needed:
             continue  # goes with its store
         reason = "nothing refers to it" if item.manifest else "its manifest is damaged"
-        apply = partial(_discard_unless_busy, item, inventory.root)
+        apply = partial(_discard_unless_busy, item, inventory.root, guard)
         yield Removal(item.path, item.size_bytes, reason, apply)
 
 
-def _discard_unless_busy(item: Item, root: Path) -> None:
+def _discard_unless_busy(item: Item, root: Path, guard: _Guard) -> None:
     lock = (
         item.store.name
         if item.kind == "features"
         else f"{item.kind}-{str(item.key)[:16]}"
     )
     with _not_in_use(item.path, lock, root):
+        guard.check(item.path)
         discard(item.path, root=root)
 
 
@@ -156,25 +187,21 @@ def _not_in_use(path: Path, lock: str, root: Path) -> Iterator[None]:
 
 
 def _unused_rows(
-    inventory: Inventory, store: Path, used: set[Path]
+    inventory: Inventory, store: Path, used: set[Path], guard: _Guard
 ) -> Iterator[Removal]:
     """Yield a row store to which nothing refers, or its shards with few or no rows that a kept list refers to."""
     root = inventory.root
     lists = [
-        item
+        item.path
         for item in inventory.of("features")
         if item.store == store and item.path in used
     ]
     if not lists:
         reason = "no report or predictor needs its rows"
-        yield Removal(store, size_of(store), reason, partial(_drop_store, store, root))
+        apply = partial(_drop_store, store, root, guard)
+        yield Removal(store, size_of(store), reason, apply)
         return
-    import numpy as np
-
-    from pipeline.features.keys import first_of_each
-
-    wanted = np.concatenate([disk.load_array(item.path / "keys.npy") for item in lists])
-    wanted = np.sort(wanted[first_of_each(wanted)])
+    wanted = _keys_of(lists)
     for path, _ in shards_in(store):
         kept = _is_among(wanted, disk.load_array(path / "keys.npy"))
         n_kept, n = int(kept.sum()), len(kept)
@@ -182,8 +209,32 @@ def _unused_rows(
             continue
         freed = round(size_of(path) * (1 - n_kept / n))
         reason = f"{n - n_kept:,} of {n:,} rows that nothing refers to"
-        apply = partial(_shrink, path, root, partial(_is_among, wanted))
-        yield Removal(path, freed, reason, apply)
+        yield Removal(path, freed, reason, partial(_shrink, path, root, guard))
+
+
+def _keys_of(lists: list[Path]) -> "Keys":
+    """Return the keys of some lists, sorted, each once.
+
+    Raises
+    ------
+    CacheError
+        If one cannot be read: what it refers to must stay.
+    """
+    import numpy as np
+
+    from pipeline.features.keys import first_of_each
+
+    found = []
+    for path in lists:
+        try:
+            found.append(disk.load_array(path / "keys.npy"))
+        except (OSError, ValueError) as error:
+            raise CacheError(
+                f"{path / 'keys.npy'} cannot be read, so its rows cannot be told: {error}. Run its command again, "
+                "which mends it, then list again."
+            ) from error
+    keys: Keys = np.concatenate(found)
+    return np.sort(keys[first_of_each(keys)])
 
 
 def _is_among(wanted: "Keys", keys: "Keys") -> "np.typing.NDArray[np.bool_]":
@@ -194,21 +245,23 @@ def _is_among(wanted: "Keys", keys: "Keys") -> "np.typing.NDArray[np.bool_]":
     return np.asarray(wanted[at] == keys)
 
 
-def _drop_store(store: Path, root: Path) -> None:
+def _drop_store(store: Path, root: Path, guard: _Guard) -> None:
     with _not_in_use(store, store.name, root):
+        guard.check(store)
         discard(store, root=root)
 
 
-def _shrink(
-    shard: Path, root: Path, keep: "Callable[[Keys], np.typing.NDArray[np.bool_]]"
-) -> None:
+def _shrink(shard: Path, root: Path, guard: _Guard) -> None:
+    """Write a shard anew with the rows that lists refer to, those that came meanwhile included."""
     from pipeline.features.store import FeatureStore
 
     folder = shard.parent.parent
     with _not_in_use(shard, folder.name, root):
+        guard.check(shard)
         store = FeatureStore(folder, root)
         store.load()
-        store.rewrite([shard], keep)
+        wanted = _keys_of(sorted((folder / "datasets").glob("*/")))
+        store.rewrite([shard], partial(_is_among, wanted))
 
 
 def _left_over(root: Path) -> Iterator[Removal]:

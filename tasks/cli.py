@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify.add_argument(
         "--recompute",
-        type=int,
+        type=_whole_number,
         default=0,
         metavar="N",
         help="also encode N random rows of each row store again",
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     gc.add_argument("--yes", action="store_true", help="remove; without, only list")
     gc.add_argument(
         "--keep",
-        type=int,
+        type=_whole_number,
         metavar="N",
         help="keep the N newest runs, the pinned ones and the latest; without: all",
     )
@@ -97,6 +97,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     forget.set_defaults(run=_forget)
     return parser
+
+
+def _whole_number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 0 or more")
+    return int(text)
 
 
 def _doctor(_: Options) -> int:
@@ -138,7 +144,7 @@ def _verify(options: Options) -> int:
     checked = f"{found.n_directories} directories, {said(found.n_bytes)} read"
     if found.damage:
         print(
-            f"{checked}: {len(found.damage)} findings. Run the same luigi command again: what is damaged is set aside "
+            f"{checked}: {len(found.damage)} finding{'s'[: len(found.damage) != 1]}. Run the same luigi command again: what is damaged is set aside "
             "and built again."
         )
         return 1
@@ -209,7 +215,7 @@ def _forget(options: Options) -> int:
     if not found.removed:
         print("Nothing here held it.")
     if found.traces:
-        print(f"{looked}{how}: {len(found.traces)} traces are left, named above.")
+        print(f"{looked}{how}: traces are left, named above.")
         return 1
     print(
         f"{looked}{how}: no trace of it is left. Your own files, and predictors that you copied "

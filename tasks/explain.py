@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import CacheError, shown
-from pipeline.features.shards import find_shards, shards_in
+from pipeline.features.shards import find_shards
 from pipeline.storage import read_manifest, wrong_sizes
 from tasks import ledger
 from tasks.base import Stage
@@ -158,7 +158,7 @@ def _new_rows(stage: ExtractFeatures) -> str:
     assert isinstance(dataset, PrepareDataset)  # as `upstream` made it
     keys = np.concatenate(list(_keys_of(dataset)))
     distinct = keys[first_of_each(keys)]
-    stored = KeyIndex([path / "keys.npy" for path, _ in shards_in(stage.store)])
+    stored = KeyIndex.of_store(stage.store)
     new = int((stored.places(distinct) < 0).sum())
     return f"{new:,} of {len(distinct):,} distinct texts are new to the store"
 

@@ -15,7 +15,7 @@ from pipeline.errors import CacheError
 from pipeline.features import spawn
 from pipeline.features.shards import find_shards
 from pipeline.hub import COMMIT
-from pipeline.storage import DigestCache, is_complete, read_manifest
+from pipeline.storage import DigestCache, is_complete, quarantine, read_manifest
 from tasks import stop
 from tasks.base import DirectoryTarget, Stage, keyed_directory
 from tasks.dataset import PrepareDataset
@@ -107,6 +107,31 @@ class ExtractFeatures(ComputeOptions, EncoderOptions, DatasetOptions, Stage):
             names = read_manifest(self.directory)["facts"]["shards"]
             found += find_shards(self.store, names)
         return found
+
+    @property
+    def mending_lock(self) -> str:
+        """Return the row store's lock: other data sets share its shards."""
+        return f"{self.store.name}.lock"
+
+    def mend(self) -> None:
+        """Build again what is damaged, also a list with rows that no shard holds any more."""
+        super().mend()
+        if self._lacks_rows():
+            place = quarantine(self.directory, root=self.root)
+            logger.warning(
+                "%s lists rows that are gone; moved to %s", self.directory, place
+            )
+            self.run()
+
+    def _lacks_rows(self) -> bool:
+        from pipeline.features.index import KeyIndex
+        from pipeline.features.keys import key_blocks
+
+        index = KeyIndex.of_store(self.store)
+        return any(
+            (index.places(keys) < 0).any()
+            for _, keys in key_blocks(self.directory / "keys.npy")
+        )
 
     def output(self) -> FeaturesTarget:
         """Return the target, for Luigi."""

@@ -14,15 +14,25 @@ from pipeline.errors import CacheError
 from pipeline.features.keys import Keys, row_keys
 from pipeline.features.shards import shards_in
 from pipeline.features.store import FeatureStore
-from pipeline.storage import discard, disk, key_lock, link_or_copy, replace_file
+from pipeline.storage import (
+    discard,
+    disk,
+    is_left_over,
+    key_lock,
+    link_or_copy,
+    replace_file,
+)
 from tasks import ledger
+from tasks.clean import drop_run, old_runs
 from tasks.inventory import PINS, Inventory, Item, size_of
 
-MIN_BYTES = (
-    12  # a shorter text stands in files by chance; it is looked for as a row alone
-)
+# Characters: the shortest cut in messages is at 40, quotes included.
+SHOWN = 36
+# A shorter text stands in files by chance; it is looked for as a row alone.
+MIN_BYTES = 12
 WINDOW = 2**24
 GONE = "[forgotten]"
+TEXT = "the text, perhaps within a longer one"
 
 
 @dataclass
@@ -65,10 +75,8 @@ def forget(root: Path, text: str) -> Forgotten:
     CacheError
         If a run is under way, or something cannot be removed.
     """
-    if ledger.open_runs(root):
-        raise CacheError(
-            f"A run is under way in {root}. Wait for its end; if there is none, remove {root / 'tmp'} and run again."
-        )
+    ledger.close_gone(root)
+    _refuse_if_busy(root)
     key = row_keys([text])
     found = Forgotten(
         scanned_text=len(text.encode("utf-8", "surrogatepass")) >= MIN_BYTES
@@ -78,7 +86,14 @@ def forget(root: Path, text: str) -> Forgotten:
         inventory = Inventory(root)
         for store in inventory.stores():
             locks.enter_context(key_lock(root, f"{store.name}.lock"))
-        for item in _derived(inventory, text, key):
+        going = _derived(inventory, text, key)
+        gone, latest = {item.path for item in going}, inventory.latest()
+        runs = [
+            run
+            for run, shown in inventory.runs().items()
+            if gone.intersection(item.path for item in shown)
+        ]
+        for item in going:
             found.removed.append(
                 f"{item.path.relative_to(root)} (made from a data set that holds it)"
             )
@@ -87,9 +102,28 @@ def forget(root: Path, text: str) -> Forgotten:
             found.removed += _forget_rows(store, root, key, needles)
         found.removed += _forget_words(root, text)
         found.removed += _set_aside(root)
-        _renew_links(root)
+        _forget_runs(root, runs, latest)
     _scan(root, needles, found)
     return found
+
+
+def _refuse_if_busy(root: Path) -> None:
+    """Make sure that nobody else writes.
+
+    Raises
+    ------
+    CacheError
+        Names what is being written.
+    """
+    if ledger.open_runs(root):
+        raise CacheError(
+            f"A run is under way in {root}. Wait for its end; if there is none, remove {root / 'tmp'} and run again."
+        )
+    for path in sorted((root / "tmp").glob("*")):
+        if path.is_dir() and not is_left_over(path.name):
+            raise CacheError(
+                f"{path} may be written by a process. Wait for its end; if there is none, remove it and run again."
+            )
 
 
 def _derived(inventory: Inventory, text: str, key: Keys) -> list[Item]:
@@ -107,14 +141,19 @@ def _derived(inventory: Inventory, text: str, key: Keys) -> list[Item]:
     keys += [
         data for item in holders if item.kind == "features" for data in item.inputs
     ]
-    found = {item.path: item for item in [*holders, *inventory.made_from(keys)]}
-    return [item for item in found.values() if item.kind != "encoder"]
+    found = {item.path for item in [*holders, *inventory.made_from(keys)]}
+    found |= {item.path for item in inventory.items if item.manifest is None}
+    return [
+        item
+        for item in reversed(inventory.items)
+        if item.path in found and item.kind not in {"encoder", "shards"}
+    ]
 
 
 def _table_holds(folder: Path, text: str) -> bool:
     try:
         return any(text in block for _, block in StoredTexts(folder).blocks())
-    except (OSError, ValueError):  # damaged: nobody can say, so it goes
+    except (OSError, ValueError, KeyError):  # damaged: nobody can say, so it goes
         return True
 
 
@@ -130,6 +169,7 @@ def _forget_rows(store: Path, root: Path, key: Keys, needles: "_Needles") -> lis
     rows = FeatureStore(store, root)
     rows.load()
     removed = []
+    rows.check(path.name for path, _ in shards_in(store))
     for path, _ in list(shards_in(store)):
         keys = disk.load_array(path / "keys.npy")
         if (here := keys == key).any():
@@ -144,12 +184,13 @@ def _forget_words(root: Path, text: str) -> list[str]:
     path = root / ledger.LEDGER
     if not path.exists():
         return []
-    lines = disk.read(path).decode("utf-8", "surrogateescape").splitlines()
-    cleaned = [_without(line, _forms(text)) for line in lines]
-    if cleaned == lines:
-        return []
-    data = "".join(f"{line}\n" for line in cleaned).encode("utf-8", "surrogateescape")
-    replace_file(path, data)
+    forms = [*_forms(text), *_beginnings(text)]
+    with key_lock(root, "runs.lock"):
+        lines = disk.read(path).decode("utf-8", "surrogateescape").split("\n")
+        cleaned = [_without(line, forms) for line in lines]
+        if cleaned == lines:
+            return []
+        replace_file(path, "\n".join(cleaned).encode("utf-8", "surrogateescape"))
     return [
         f"its words in {sum(a != b for a, b in zip(lines, cleaned, strict=True))} lines of {ledger.LEDGER}"
     ]
@@ -169,33 +210,42 @@ def _set_aside(root: Path) -> Iterator[str]:
             yield f"{name} (what it held cannot be told)"
 
 
-def _renew_links(root: Path) -> None:
-    """Remove the folders of links to what is gone; ``latest`` shows the newest run that is left."""
-    inventory = Inventory(root)
-    left = []
-    for run, shown in inventory.runs().items():
-        if len(shown) == 2 or (shown and all(path.exists() for path in run.iterdir())):
-            left.append(run)
-        else:
-            disk.remove_tree(run)
-    for path in (*(root / PINS).glob("*"), root / "latest"):
-        if path.is_symlink() and not path.exists():
-            disk.remove(path)
-        elif (
-            path.is_dir() and not path.is_symlink()
-        ):  # a copy, where links cannot be made
-            disk.remove_tree(path)
+def _forget_runs(root: Path, runs: list[Path], latest: str | None) -> None:
+    """Remove the folders of runs that showed what is gone; ``latest`` shows the newest that is left."""
+    for run in runs:
+        drop_run(run, root)
+        shown = [
+            root / PINS / run.name,
+            *([root / "latest"] if run.name == latest else []),
+        ]
+        for copy in shown:
+            if copy.is_dir() and not copy.is_symlink():
+                disk.remove_tree(copy)
+    for removal in old_runs(
+        Inventory(root), []
+    ):  # of a forgetting that was interrupted
+        removal.apply()
+    left = list(Inventory(root).runs())
     if left and not (root / "latest").exists():
         link_or_copy(left[-1], root / "latest")
 
 
 def _forms(text: str) -> list[str]:
-    """Return the text as it stands in plain files, JSON and HTML; none if it is too short to be looked for."""
+    """Return the text as it stands in files, JSON, HTML and messages; none if it is too short to be looked for."""
     if len(text.encode("utf-8", "surrogatepass")) < MIN_BYTES:
         return []
-    forms = [text, html.escape(text), html.escape(text, quote=False)]
-    forms += [json.dumps(text, ensure_ascii=ascii_)[1:-1] for ascii_ in (True, False)]
-    return list(dict.fromkeys(forms))
+    plain = [text, repr(text)[1:-1], html.escape(text), html.escape(text, quote=False)]
+    in_json = [
+        json.dumps(form, ensure_ascii=ascii_)[1:-1]
+        for form in plain
+        for ascii_ in (True, False)
+    ]
+    return list(dict.fromkeys([*plain, *in_json]))
+
+
+def _beginnings(text: str) -> list[str]:
+    """Return how a message that shows a long text begins, which it cuts."""
+    return [form[:SHOWN] for form in _forms(text) if len(form) > SHOWN]
 
 
 class _Needles:
@@ -221,8 +271,11 @@ def _scan(root: Path, needles: _Needles, found: Forgotten) -> None:
         found.n_files += 1
         found.n_bytes += size_of(path)
         what = _whats_in(path, needles)
-        if path.name == FILE and _table_holds(path.parent, needles.text):
-            what.add("the text")
+        if (
+            path.name == FILE
+        ):  # its rows tell; a longer text that holds this one is another text
+            what.discard(TEXT)
+            what |= {TEXT} if _table_holds(path.parent, needles.text) else set()
         found.traces += [f"{path} still holds {name}" for name in sorted(what)]
 
 

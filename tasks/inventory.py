@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import CacheError, UnreadableError
-from pipeline.storage import read_manifest
+from pipeline.storage import disk, read_manifest
 from tasks import ledger
 from tasks.train import KINDS, TrainLogReg
 
@@ -159,7 +159,13 @@ class Inventory:
     def latest(self) -> str | None:
         """Return the name of the run that ``latest`` shows."""
         latest = self.root / "latest"
-        return latest.resolve().name if latest.exists() else None
+        if latest.is_symlink():
+            return latest.readlink().name if latest.exists() else None
+        if not latest.is_dir():
+            return None
+        shown = self._shown(latest)  # a copy, where links cannot be made
+        same = [run for run, items in self.runs().items() if items == shown]
+        return same[-1].name if same else None
 
     def users(self) -> dict[Path, list[str]]:
         """Return, for every item that a run reaches, the names of those runs."""
@@ -170,8 +176,19 @@ class Inventory:
         return found
 
     def _shown(self, run: Path) -> list[Item]:
-        targets = {path.resolve().parent for path in run.iterdir() if path.exists()}
-        return [item for item in self.of(*RESULTS) if item.path.resolve() in targets]
+        """Return the results whose files a folder of links, or of copies, holds."""
+        return [item for item in self.of(*RESULTS) if _shows(run, item)]
+
+
+def _shows(run: Path, item: Item) -> bool:
+    for name, entry in item.manifest["files"].items() if item.manifest else ():
+        path = run / name
+        if path.is_symlink():
+            if path.exists() and path.samefile(item.path / name):
+                return True
+        elif path.is_file() and disk.sha256_file(path) == entry["sha256"]:
+            return True
+    return False
 
 
 def size_of(path: Path) -> int:

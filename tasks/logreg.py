@@ -58,7 +58,7 @@ class FitLogReg(
 
     def build(self, draft: Draft) -> str:
         """Fit on the training rows."""
-        from pipeline.datasets.table import Table
+        from pipeline.datasets.table import load_labels
         from pipeline.features.stored import StoredFeatures
         from pipeline.heads.head import save_head
         from pipeline.heads.streaming import fit_stored
@@ -67,7 +67,7 @@ class FitLogReg(
         fit, folds = (
             disk.load_array(split / f"{name}.npy") for name in ("fit", "folds")
         )
-        labels = Table.load(self.upstream["dataset"].directory).labels[fit]
+        labels = load_labels(self.upstream["dataset"].directory)[fit]
         stored = StoredFeatures.of(self.upstream["features"].directory, self.root)
         head = fit_stored(stored.subset(fit), labels, self.spec, folds)
         save_head(head, draft.path)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import CacheError, PipelineError
+from pipeline.errors import CacheError, ConfigError, EncoderError, HubError
+from pipeline.features.shards import find_shards
 from pipeline.storage import check_contents
 from tasks.inventory import Inventory, Item
 
@@ -55,10 +56,9 @@ def _lacking(inventory: Inventory, store: Path) -> Iterator[str]:
     """Yield the lists of a store that refer to rows which no shard holds."""
     from pipeline.features.index import KeyIndex
     from pipeline.features.keys import key_blocks
-    from pipeline.features.shards import shards_in
 
     try:
-        index = KeyIndex([path / "keys.npy" for path, _ in shards_in(store)])
+        index = KeyIndex.of_store(store)
     except (OSError, ValueError) as error:
         yield f"The keys of {store} cannot be read: {error}."
         return
@@ -74,6 +74,11 @@ def _lacking(inventory: Inventory, store: Path) -> Iterator[str]:
             continue  # said above
         if n:
             yield f"{n:,} rows of {item.path} are in no shard; the next run encodes them again."
+            continue
+        try:
+            find_shards(store, (item.manifest or {})["facts"]["shards"])
+        except (CacheError, KeyError) as error:
+            yield f"{item.path}: {error}; the next run lists its rows again."
 
 
 def _dangling(inventory: Inventory) -> Iterator[str]:
@@ -118,7 +123,7 @@ def recompute(root: Path, n: int, encoder: str | None) -> Iterator[str]:
             continue
         try:
             found = encode_again(*random.choice(pairs), root, n, encoder)
-        except PipelineError as error:
+        except (EncoderError, HubError, ConfigError) as error:
             yield f"{store.name}: not encoded again: {error}"
             continue
         yield (

@@ -22,7 +22,7 @@ from unittest import mock
 import numpy as np
 
 from pipeline.errors import CacheError
-from pipeline.features import extract as extract_module
+from pipeline.features import part
 from pipeline.features import store as store_module
 from pipeline.features.extract import extract_missing, list_facts
 from pipeline.features.keys import row_keys
@@ -210,7 +210,7 @@ def expected(texts: list[str]) -> list[list[float]]:
 def small_parts() -> Iterator[None]:
     """Let each batch be a part, and few parts be put together."""
     with (
-        mock.patch.object(extract_module, "PART_S", 0.0),
+        mock.patch.object(part, "PART_S", 0.0),
         mock.patch.object(store_module, "MANY", 2),
         mock.patch.object(store_module, "SHARD_BYTES", 4096),
     ):

@@ -458,7 +458,7 @@ def test_c51_features_that_are_all_zero_are_refused(store):
 
 
 def test_c51_nothing_is_stored_while_all_is_the_same(store, monkeypatch):
-    monkeypatch.setattr("pipeline.features.extract.PART_S", 0.0)
+    monkeypatch.setattr("pipeline.features.part.PART_S", 0.0)
 
     with pytest.raises(EncoderError, match="All 5 texts"):
         extract(store, list("abcde"), WordLengthEncoder(batch_size=1))
@@ -597,7 +597,7 @@ def die_first(monkeypatch, tmp_path):
         (tmp_path / "hook" / "sitecustomize.py").write_text(f"""
 import os, signal
 from pathlib import Path
-from pipeline.features import extract, store
+from pipeline.features import part, store
 append = store.FeatureStore.append
 def append_and_die(self, *args):
     append(self, *args)
@@ -605,7 +605,7 @@ def append_and_die(self, *args):
         file.write("x")
     os.kill(os.getpid(), signal.{name})
 if len(Path({str(deaths)!r}).read_text()) < {n_times}:
-    extract.PART_S = 0.0
+    part.PART_S = 0.0
     store.FeatureStore.append = append_and_die
 """)
         monkeypatch.syspath_prepend(tmp_path / "hook")

@@ -5,13 +5,14 @@ import pytest
 
 from pipeline.config import ComputeSpec, EncoderSpec
 from pipeline.errors import CacheError, EncoderError
-from pipeline.features import extract as extract_module
 from pipeline.features import keys as keys_module
+from pipeline.features import part
 from pipeline.features.extract import Progress, list_facts
 from pipeline.features.keys import row_key, row_keys
 from pipeline.features.store import FeatureStore
 from pipeline.testing import WordLengthEncoder
 from tests.stores import extract
+from tests.test_tasks_stages import flip_last_bit
 
 TEXTS = ["a bbb", "a", "cc d eee", "a", "zz zz"]
 ROWS = [[1, 3, 0], [1, 0, 0], [2, 1, 3], [1, 0, 0], [2, 2, 0]]
@@ -74,7 +75,7 @@ def test_extract_reports_progress_up_to_the_whole(store):
 
 
 def test_a_stopped_extraction_keeps_its_finished_parts(store, monkeypatch):
-    monkeypatch.setattr(extract_module, "PART_S", 0.0)
+    monkeypatch.setattr(part, "PART_S", 0.0)
 
     def stop(progress):
         if progress.done == 4:
@@ -131,6 +132,32 @@ def test_features_of_an_unknown_text_are_an_error_with_the_remedy(store):
 
     with pytest.raises(CacheError, match="Run the same command again"):
         store.features(row_keys(["never encoded"]))
+
+
+def test_every_damaged_shard_is_named(store):
+    for texts in (["a bbb", "x"], ["zz", "y"]):
+        extract(store, texts, WordLengthEncoder())
+    for path in (store.folder / "shards").glob("*/tokens.npy"):
+        flip_last_bit(path)
+
+    done = extract(store, ["a bbb", "x", "zz", "y"], WordLengthEncoder())
+
+    assert len(done.damaged) == 2
+    assert done.rows_encoded == 4
+
+
+def test_long_texts_are_encoded_fewer_at_a_time(store, monkeypatch):
+    monkeypatch.setattr("pipeline.features.extract.WINDOW_CHARS", 10)
+    sizes = []
+
+    class Counting(WordLengthEncoder):
+        def encode_batches(self, texts):
+            sizes.append(len(texts))
+            yield from super().encode_batches(texts)
+
+    extract(store, ["a" * n for n in range(1, 9)], Counting())
+
+    assert sizes == [4, 2, 2]
 
 
 def test_row_key_covers_the_exact_bytes():

@@ -125,17 +125,84 @@ def test_a_reader_goes_on_while_shards_are_put_together(store, tmp_path):
     reader.load()
     keys = row_keys(TEXTS)
     blocks = reader.blocks(keys)
-    found = {}
-    rows, values = next(blocks)
-    found[int(rows[0])] = float(values[0, 0])
+    found = [next(blocks)]
 
     store.compact()
-    for rows, values in blocks:
-        found.update(zip(rows.tolist(), values[:, 0].tolist(), strict=True))
+    found += blocks
 
-    assert sorted(found) == list(range(12))
-    assert all(row == value for row, value in found.items())
+    assert [len(rows) for rows, _ in found] == [1, 11]
+    pairs = [
+        (row, value)
+        for rows, values in found
+        for row, value in zip(rows.tolist(), values[:, 0].tolist(), strict=True)
+    ]
+    assert sorted(pairs) == [(i, i) for i in range(12)]
     assert not (tmp_path / "artifacts" / "quarantine").exists()
+
+
+def test_shards_are_named_by_the_rows_they_hold(store):
+    for numbers in ((0, 1), (2,), (3, 4)):
+        add(store, *numbers)
+    names = {
+        tuple(sorted(np.load(path / "tokens.npy").tolist())): path.name
+        for path, _ in shards_in(store.folder)
+    }
+
+    def shards_of(*numbers):
+        return store.shards_of(row_keys(TEXTS[i] for i in numbers))
+
+    assert shards_of(0) == {names[0, 1]}
+    assert shards_of(1, 2) == {names[0, 1], names[2,]}
+    assert shards_of(4, 9) == {names[3, 4]}
+    assert shards_of(9) == set()
+
+
+def test_shards_of_other_lengths_are_never_read_together(store, tmp_path):
+    add(store, 0)
+    other = FeatureStore(
+        tmp_path / "artifacts" / "features" / "z", tmp_path / "artifacts"
+    )
+    other.append(
+        row_keys([TEXTS[1]]), np.ones((1, 5), np.float32), np.ones(1, dtype=np.int32)
+    )
+    for shard in (other.folder / "shards").iterdir():
+        shutil.copytree(shard, store.folder / "shards" / shard.name)
+    store.load()
+
+    with pytest.raises(CacheError, match="dimensions, but others have"):
+        list(store.blocks(row_keys(TEXTS[:2])))
+
+
+def test_a_writer_goes_on_when_its_first_shard_was_put_together_with_others(
+    store, tmp_path
+):
+    fill(store)
+    writer = FeatureStore(store.folder, tmp_path / "artifacts")
+    writer.load()
+    store.compact()
+
+    writer.append(
+        row_keys(["new"]), np.ones((1, 2), np.float32), np.ones(1, dtype=np.int32)
+    )
+
+    writer.load()
+    assert len(writer) == 13
+
+
+def test_a_text_stored_alone_again_after_it_was_dropped_is_seen(store):
+    fill(store)
+    store.compact()
+    ((large, _),) = shards_in(store.folder)
+    store.rewrite([large], lambda keys: keys != row_keys(TEXTS[:1]))
+    store.load()
+
+    add(store, 0)
+
+    assert not store.missing(row_keys(TEXTS[:1])).any()
+    store.load()
+    assert_holds(store, range(12))
+    store.compact()
+    assert_holds(store, range(12))
 
 
 def test_a_reader_whose_index_is_old_reads_the_new_shard(store, tmp_path):

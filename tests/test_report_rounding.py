@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.config import HeadSpec
+from pipeline.heads.head import Head
 from pipeline.heads.logreg import fit_head
 from pipeline.report import words
 from pipeline.report.rounding import float16_effect
@@ -96,6 +97,27 @@ def test_exact_features_cannot_change_what_is_far_from_a_border(problem):
     assert effect["labels_expected"] < 1e-9
 
 
+def test_a_class_that_is_third_can_overtake():
+    head = Head(
+        classes=[0, 1, 2],
+        mean=np.zeros(2),
+        scale=np.ones(2),
+        coef=np.array([[0.0, 0.0], [0.0, 0.0], [0.0, 1000.0]]),
+        intercept=np.array([1.0, 0.9, 0.8 - 1000]),
+        C=1.0,
+        class_weight="none",
+        n_iter=1,
+        converged=True,
+        solver="",
+        sklearn_version="",
+    )
+
+    effect = float16_effect(head, Rows(np.array([[1.0, 1.0]], dtype=np.float32)))
+
+    assert effect["labels_possible"] == 1
+    assert effect["labels_expected"] > 0.1
+
+
 def test_the_effect_reads_as_a_sentence():
     effect = {
         "rows": 1821,
@@ -105,8 +127,8 @@ def test_the_effect_reads_as_a_sentence():
     }
 
     assert words.float16(effect) == (
-        "features are rounded: this moves a score by 0.0012 (root mean square); of 1,821 labels 0.046 are expected to "
-        "change, 3 at the very most"
+        "features are rounded: with this head it moves a score by 0.0012 (root mean square); of 1,821 labels 0.046 are "
+        "expected to change, 3 at the very most"
     )
 
 

@@ -44,6 +44,7 @@ SOURCES = {
         "pipeline/features/shards.py",
         "pipeline/features/store.py",
         "pipeline/features/stored.py",
+        "pipeline/features/part.py",
         "pipeline/features/extract.py",
         "pipeline/features/worker.py",
         "pipeline/encoder/frozen.py",

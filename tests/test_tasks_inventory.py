@@ -2,16 +2,22 @@
 
 import json
 import shutil
+import socket
 import sys
 
 import numpy as np
 import pytest
 
+import tasks
+from pipeline.errors import CacheError, shown
 from pipeline.features.keys import row_key, row_keys
 from pipeline.features.store import FeatureStore
-from pipeline.storage import key_lock
+from pipeline.storage import discard, is_left_over, key_lock
+from pipeline.storage.manifest import digest_of
+from pipeline.storage.owners import mark
+from pipeline.storage.publish import draft_name
 from tasks import ledger
-from tasks.clean import find_unused
+from tasks.clean import find_unused, pin
 from tasks.cli import main
 from tasks.forget import forget
 from tasks.inventory import Inventory
@@ -147,8 +153,9 @@ def test_verify_notices_features_of_another_encoder(frostbert, trained):
     store.load()
     keys = row_keys(text for text, _ in review_rows())
     features, n_tokens = store.features(keys) + 0.01, store.n_tokens(keys)
-    shutil.rmtree(folder / "shards")
-    FeatureStore(folder, trained.artifacts).append(keys, features, n_tokens)
+    (shard,) = (folder / "shards").iterdir()
+    store.append(keys, features, n_tokens, replaces=[shard.name])
+    shutil.rmtree(shard)
 
     code, out = frostbert("verify", "--recompute", "3")
 
@@ -242,9 +249,7 @@ def test_pinning_an_unknown_run_lists_the_known(frostbert, trained):
     assert "is not pinned" in frostbert("unpin", run.name)[1]
 
 
-def test_gc_writes_shards_anew_without_the_rows_nobody_needs(
-    trained, tiny_encoder, frostbert
-):
+def test_gc_leaves_a_shard_of_which_half_is_needed(trained, tiny_encoder, frostbert):
     entry = other_data(trained, tiny_encoder)
     for path in trained.artifacts.glob("*/reviews-*"):
         if path.parent.name in {"reports", "predictors", "datasets"}:
@@ -317,8 +322,6 @@ def test_gc_removes_drafts_of_dead_processes_and_keeps_those_of_others(trained, 
     dead = python(
         "from pipeline.storage.publish import draft_name; print(draft_name('x-1'))"
     ).stdout.strip()
-    from pipeline.storage.publish import draft_name
-
     for name in (dead, draft_name("x-2"), "x-3.elsewhere.1.00000000", "notes"):
         (trained.artifacts / "tmp" / name).mkdir()
 
@@ -352,7 +355,7 @@ def test_forget_leaves_no_byte_of_a_text(trained, tiny_encoder, frostbert):
     assert not (trained.artifacts / "latest").exists()
 
 
-def test_after_forgetting_only_the_forgotten_would_be_encoded_again(
+def test_after_forgetting_nothing_else_is_encoded_again(
     trained, tiny_encoder, frostbert
 ):
     frostbert("forget", TEXT)
@@ -405,8 +408,17 @@ def test_forget_drops_what_was_set_aside(trained):
 
 
 def test_forget_of_an_unknown_text_changes_nothing(trained, tiny_encoder, frostbert):
+    before = {path: path.stat().st_mtime_ns for path in trained.artifacts.rglob("*")}
+
     code, out = frostbert("forget", "nobody ever wrote this")
 
+    after = {path: path.stat().st_mtime_ns for path in trained.artifacts.rglob("*")}
+    locks = trained.artifacts / "locks"
+    assert {path for path in before if before[path] != after.get(path)} <= {
+        trained.artifacts,
+        locks,
+        trained.artifacts / "tmp",
+    }
     assert code == 0
     assert "Nothing here held it." in out
     assert run_again(trained, tiny_encoder)["status"] == "noop"
@@ -433,3 +445,276 @@ def test_forget_waits_for_nobody(trained, frostbert):
     assert code == 1
     assert "A run is under way" in out
     assert Inventory(trained.artifacts).of("reports")
+
+
+def test_two_damaged_shards_are_mended_at_once_and_stay_so(trained, tiny_encoder):
+    half = write_tsv(trained.cwd / "half.tsv", review_rows()[::2])
+    shutil.rmtree(trained.artifacts)
+    run_again(trained, tiny_encoder, dataset=half)
+    before = run_again(trained, tiny_encoder)
+    for path in trained.artifacts.glob("features/*/shards/*/features.npy"):
+        flip_last_bit(path)
+    shutil.rmtree(trained.artifacts / "models")
+
+    mended = run_again(trained, tiny_encoder)
+
+    assert mended["rows_encoded"] == 120
+    assert mended["figures"] == before["figures"]
+    assert run_again(trained, tiny_encoder)["status"] == "noop"
+
+
+def test_verify_notices_a_list_whose_shards_nothing_replaced(trained, frostbert):
+    (folder,) = trained.artifacts.glob("features/*")
+    (shard,) = (folder / "shards").iterdir()
+    store = FeatureStore(folder, trained.artifacts)
+    store.load()
+    keys = row_keys(text for text, _ in review_rows())
+    features, n_tokens = store.features(keys), store.n_tokens(keys)
+    shutil.rmtree(shard)
+    FeatureStore(folder, trained.artifacts).append(keys, features, n_tokens)
+
+    code, out = frostbert("verify")
+
+    assert code == 1
+    assert "the next run lists its rows again" in out
+
+
+def test_a_list_whose_rows_were_dropped_heals(trained, tiny_encoder):
+    (folder,) = trained.artifacts.glob("features/*")
+    (shard,) = (folder / "shards").iterdir()
+    store = FeatureStore(folder, trained.artifacts)
+    store.load()
+    store.rewrite([shard], lambda keys: np.arange(len(keys)) % 2 == 0)
+    shutil.rmtree(trained.artifacts / "models")
+
+    entry = run_again(trained, tiny_encoder)
+
+    assert entry["stages_run"] == ["ExtractFeatures", "FitLogReg"]
+    assert entry["rows_encoded"] == 60
+
+
+def test_gc_stops_where_a_run_ended_since_it_looked(trained, tiny_encoder):
+    for name in ("predictors", "reports"):
+        shutil.rmtree(trained.artifacts / name)
+    removals = find_unused(trained.artifacts)
+    run_again(trained, tiny_encoder)
+
+    for removal in removals:
+        if "runs/" not in str(removal.path):
+            with pytest.raises(CacheError, match="a run began or ended meanwhile"):
+                removal.apply()
+
+    assert run_again(trained, tiny_encoder)["status"] == "noop"
+
+
+@pytest.mark.parametrize("n_done", [1, 2, 3])
+def test_gc_of_old_runs_that_was_interrupted_is_finished_by_the_next(
+    trained, two_runs, n_done
+):
+    for removal in find_unused(trained.artifacts, keep=1)[:n_done]:
+        removal.apply()
+
+    remove_all(trained.artifacts, keep=1)
+
+    inventory = Inventory(trained.artifacts)
+    assert [path.name for path in inventory.runs()] == [two_runs[1]]
+    assert len(inventory.of("models", "reports", "predictors")) == 3
+
+
+def test_gc_names_a_list_that_it_cannot_read(trained, frostbert):
+    (path,) = trained.artifacts.glob("features/*/datasets/*/keys.npy")
+    path.chmod(0o644)
+    path.write_bytes(b"")
+
+    code, out = frostbert("gc")
+
+    assert code == 1
+    assert f"{path} cannot be read" in out
+
+
+@pytest.mark.parametrize(
+    "arguments", [("gc", "--keep", "-1"), ("verify", "--recompute", "-3")]
+)
+def test_a_number_below_zero_is_refused(arguments, capsys):
+    with pytest.raises(SystemExit):
+        main(list(arguments))
+
+    assert "is no whole number of 0 or more" in capsys.readouterr().err
+
+
+def test_rows_of_a_store_of_an_earlier_version_are_not_encoded_again(
+    trained, frostbert
+):
+    (folder,) = trained.artifacts.glob("features/*/encoder")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["facts"]["spec"]
+    whole = {**manifest, "digest": digest_of(manifest)}
+    (folder / "manifest.json").chmod(0o644)
+    (folder / "manifest.json").write_text(json.dumps(whole))
+
+    code, out = frostbert("verify", "--recompute", "2")
+
+    assert code == 0
+    assert "was made by an earlier version" in out
+
+
+def test_a_forgotten_text_that_comes_back_is_encoded_once_more(trained, tiny_encoder):
+    alone = write_tsv(
+        trained.cwd / "alone.tsv", [*review_rows()[:30:2], *review_rows()[60:90:2]]
+    )
+    shutil.rmtree(trained.artifacts)
+    before = run_again(trained, tiny_encoder, dataset=alone)
+    text = review_rows()[2][0]
+    forget(trained.artifacts, text)
+
+    again = run_again(trained, tiny_encoder, dataset=alone)
+
+    assert again["rows_encoded"] == 1
+    assert again["figures"] == before["figures"]
+    forget(trained.artifacts, text)
+    assert run_again(trained, tiny_encoder, dataset=alone)["rows_encoded"] == 1
+
+
+@pytest.mark.parametrize("n_done", [1, 2, 4, 6])
+def test_a_forgetting_that_was_interrupted_is_finished_by_the_next(
+    trained, monkeypatch, n_done
+):
+    left = [n_done]
+
+    def discard_some(path, *, root):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        discard(path, root=root)
+
+    monkeypatch.setattr("tasks.forget.discard", discard_some)
+    with pytest.raises(KeyboardInterrupt):
+        forget(trained.artifacts, TEXT)
+    monkeypatch.undo()
+
+    found = forget(trained.artifacts, TEXT)
+
+    assert found.traces == []
+    inventory = Inventory(trained.artifacts)
+    assert {item.kind for item in inventory.items} <= {"encoder", "shards"}
+    assert not inventory.runs()
+    assert not (trained.artifacts / "latest").exists()
+
+
+@pytest.mark.parametrize("folder", ["reports", "models"])
+def test_forget_also_removes_what_cannot_be_told(trained, folder):
+    (manifest,) = trained.artifacts.glob(f"{folder}/*/manifest.json")
+    manifest.chmod(0o644)
+    manifest.write_bytes(manifest.read_bytes()[:-5])
+
+    forget(trained.artifacts, TEXT)
+
+    assert Inventory(trained.artifacts).of(folder) == []
+
+
+def test_forget_works_on_a_damaged_shard(trained):
+    (path,) = trained.artifacts.glob("features/*/shards/*/features.npy")
+    flip_last_bit(path)
+
+    found = forget(trained.artifacts, TEXT)
+
+    assert found.traces == []
+    assert list(trained.artifacts.glob("features/*/shards/*")) == []
+
+
+def test_forget_works_where_links_cannot_be_made(trained, tiny_encoder, monkeypatch):
+    def refuse(*_):
+        raise OSError(1, "Operation not permitted")
+
+    (run,) = Inventory(trained.artifacts).runs()
+    monkeypatch.setattr("pipeline.storage.disk.link", refuse)
+    shutil.rmtree(run)
+    (trained.artifacts / "latest").unlink()
+    monkeypatch.chdir(trained.cwd)
+    job = tasks.TrainLogReg(dataset="reviews.tsv", encoder=str(tiny_encoder), C=1.0)
+    job.finish("noop")
+    pin(trained.artifacts, run.name)
+    assert not (trained.artifacts / "latest").is_symlink()
+
+    forget(trained.artifacts, "nobody ever wrote this")
+    assert Inventory(trained.artifacts).latest() == run.name
+    assert Inventory(trained.artifacts).pins() == [run.name]
+    assert forget(trained.artifacts, TEXT).traces == []
+
+    assert not Inventory(trained.artifacts).runs()
+    assert Inventory(trained.artifacts).pins() == []
+    assert not (trained.artifacts / "latest").exists()
+
+
+def test_forget_keeps_every_line_of_the_ledger_whole(trained):
+    odd = "a line\u2028with odd\x0bbreaks\x85in it"
+    ledger.write(trained.artifacts, {"status": "failed", "error": odd})
+    ledger.write(trained.artifacts, {"status": "failed", "error": f"{TEXT!r}"})
+
+    forget(trained.artifacts, TEXT)
+
+    assert [entry.get("error") for entry in ledger.entries(trained.artifacts)] == [
+        None,
+        odd,
+        "'[forgotten]'",
+    ]
+
+
+def test_forget_blanks_a_long_text_that_a_message_cut(trained):
+    long = "it's a very long text that somebody wrote about 'something' " * 3
+    ledger.write(trained.artifacts, {"status": "failed", "error": shown(long)})
+
+    forget(trained.artifacts, long)
+
+    assert "very long text" not in (trained.artifacts / ledger.LEDGER).read_text()
+
+
+def test_forget_leaves_a_longer_text_that_holds_this_one(trained, tiny_encoder):
+    path = write_tsv(
+        trained.cwd / "other.tsv", [*review_rows(), (f"{TEXT} and so on", "pos")]
+    )
+    (trained.cwd / "reviews.tsv").unlink()
+    shutil.rmtree(trained.artifacts)
+    run_again(trained, tiny_encoder, dataset=path)
+    rows = [row for row in review_rows() if row[0] != TEXT]
+    write_tsv(path, [*rows, (f"{TEXT} and so on", "pos")])
+    run_again(trained, tiny_encoder, dataset=path)
+
+    forget(trained.artifacts, TEXT)
+
+    assert run_again(trained, tiny_encoder, dataset=path)["status"] == "noop"
+
+
+def test_forget_refuses_while_a_stage_writes(trained, frostbert):
+    (trained.artifacts / "tmp" / draft_name("x-1")).mkdir()
+
+    code, out = frostbert("forget", TEXT)
+
+    assert code == 1
+    assert "may be written by a process" in out
+    assert Inventory(trained.artifacts).of("reports")
+
+
+def test_forget_writes_the_lines_of_killed_runs_first(trained, python):
+    python(
+        "import os, signal\nfrom pathlib import Path\nfrom tasks import ledger\n"
+        f"ledger.begin(object(), Path({str(trained.artifacts)!r}), {{}})\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+
+    forget(trained.artifacts, TEXT)
+
+    assert "ended from outside" in ledger.entries(trained.artifacts)[-1]["error"]
+
+
+def test_a_draft_of_another_container_is_left_alone(trained):
+    pid, space, ticks = mark().split("-")
+    name = f"x-1.{socket.gethostname()}.{2**22 + 1}-{int(space) + 1}-{ticks}.00000000"
+    gone = f"x-2.{socket.gethostname()}.{2**22 + 1}-{space}-{ticks}.00000000"
+
+    assert not is_left_over(name)
+    assert is_left_over(gone)
+    assert not is_left_over(
+        f"x-3.{socket.gethostname()}.{pid}-{space}-{ticks}.00000000"
+    )
+    assert is_left_over(f"x-4.{socket.gethostname()}.{pid}-{space}-{int(ticks) + 1}.0")

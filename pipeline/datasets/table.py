@@ -54,15 +54,25 @@ class Table:
     def load(cls, directory: Path) -> "Table":
         """Read what a `TableWriter` wrote."""
         table = pq.read_table(directory / FILE)
-        labels = table["label"]
         return cls(
             texts=_texts_of(table),
-            labels=labels.to_numpy()
-            if pa.types.is_integer(labels.type)
-            else np.array(labels.to_pylist(), dtype=object),
+            labels=_labels_of(table),
             splits=np.array(table["split"].to_pylist(), dtype=object),
             lines=table["line"].to_numpy(),
         )
+
+
+def load_labels(directory: Path) -> NDArray[np.int64] | NDArray[np.object_]:
+    """Return the labels alone, as `Table.labels`; texts stay on disk."""
+    return _labels_of(pq.read_table(directory / FILE, columns=["label"]))
+
+
+def _labels_of(table: pa.Table) -> NDArray[np.int64] | NDArray[np.object_]:
+    labels = table["label"]
+    if pa.types.is_integer(labels.type):
+        return np.asarray(labels.to_numpy())
+    names: dict[str, str] = {}  # one string a class, not one a row
+    return np.array([names.setdefault(x, x) for x in labels.to_pylist()], dtype=object)
 
 
 def _texts_of(table: pa.Table | pa.RecordBatch) -> list[str]:
@@ -73,6 +83,15 @@ def _texts_of(table: pa.Table | pa.RecordBatch) -> list[str]:
             if stored is not None:
                 texts[i] = stored.decode("utf-8", "surrogatepass")
     return texts
+
+
+@dataclass(frozen=True)
+class StoredRow:
+    """A row's text, split (``train``, ``dev`` or ``test``) and 1-based line."""
+
+    text: str
+    split: str
+    line: int
 
 
 class StoredTexts:
@@ -115,13 +134,26 @@ class StoredTexts:
                     yield at, _texts_of(batch)
                     at += batch.num_rows
 
+    def at(self, rows: Sequence[int]) -> list[StoredRow]:
+        """Return some rows, in the order of their numbers in `rows`; only their parts of the file are read."""
+        found: dict[int, StoredRow] = {}
+        groups = np.searchsorted(self._starts, rows, side="right") - 1
+        with pq.ParquetFile(self._path) as file:
+            for group in np.unique(groups).tolist():
+                table = file.read_row_group(group, ["text", "exact", "split", "line"])
+                for row in (
+                    row for row, at in zip(rows, groups, strict=True) if at == group
+                ):
+                    one = table.slice(row - int(self._starts[group]), 1)
+                    place = one.to_pylist()[0]
+                    (text,) = _texts_of(one)
+                    found[row] = StoredRow(text, place["split"], place["line"])
+        return [found[row] for row in rows]
+
     def name(self, row: int) -> str:
         """Return what people call a row: its split and line."""
-        with pq.ParquetFile(self._path) as file:
-            i = int(np.searchsorted(self._starts, row, side="right")) - 1
-            group = file.read_row_group(i, ["split", "line"])
-        place = group.slice(row - int(self._starts[i]), 1).to_pylist()[0]
-        return f"{place['split']} line {place['line']}"
+        (found,) = self.at([row])
+        return f"{found.split} line {found.line}"
 
 
 class TableWriter:

@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 
 from pipeline.encoder.batching import EncodedRows, not_finite
 from pipeline.errors import EncoderError
-from pipeline.features.keys import Keys, begin_keys, first_of_each, key_blocks, row_keys
+from pipeline.features.keys import begin_keys, first_of_each, key_blocks, row_keys
+from pipeline.features.part import Part
 from pipeline.features.store import FeatureStore
 from pipeline.storage import disk
 
-PART_S = 10.0
-PART_BYTES = 16 * 2**20  # parts are put together to shards; this bounds memory
 WINDOW = 16_384  # texts handed to the encoder at once: what it sorts by length together
 WINDOW_CHARS = 64 * 2**20
-SAME = 1e-6  # rounding between batches stays below, texts that differ far above
 N_NAMED = 5
 
 
@@ -219,7 +217,7 @@ class _Work:
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
         self._texts, self._total = texts, total
-        self._part = _Part(store, dtype)
+        self._part = Part(store, dtype)
         self._report = on_progress or (lambda _: None)
         self._began = time.monotonic()
         self._n_tokens = 0
@@ -272,69 +270,6 @@ class _Work:
                 f"Features up to {np.abs(batch.features).max():.3g} do not fit {self._part.dtype}. "
                 "Pass --feature-dtype float32."
             )
-
-
-class _Part:
-    """Encoded rows not yet on disk; the first part of a store waits until two of its rows differ."""
-
-    def __init__(self, store: FeatureStore, dtype: np.dtype[np.floating]) -> None:
-        self._store, self.dtype = store, dtype
-        self._differs = bool(len(store))
-        self._first: NDArray[np.float32] | None = None
-        self._size = 0  # rows in the part
-        self._capacity = 0
-        self._began = time.monotonic()
-        self.rows = 0  # in all parts
-
-    def add(self, keys: Keys, batch: EncodedRows) -> None:
-        n, dim = batch.features.shape
-        if self._size + n > self._capacity:
-            self._make_room(n, dim)
-        part = slice(self._size, self._size + n)
-        self._keys[part] = keys
-        self._features[part] = batch.features
-        self._n_tokens[part] = batch.n_tokens
-        self._size += n
-        self.rows += n
-        if self._first is None:
-            self._first = batch.features[0]
-        if not self._differs:
-            self._differs = not np.allclose(
-                batch.features, self._first, rtol=SAME, atol=SAME
-            )
-
-    def _make_room(self, n: int, dim: int) -> None:
-        if self._size:
-            self.flush()
-        self._capacity = max(n, PART_BYTES // (dim * self.dtype.itemsize))
-        self._keys = np.empty(self._capacity, dtype="S16")
-        self._features = np.empty((self._capacity, dim), dtype=self.dtype)
-        self._n_tokens = np.empty(self._capacity, dtype=np.int32)
-
-    def flush_if_any_differ(self) -> None:
-        if self._differs:
-            self.flush()
-
-    def flush_if_due(self) -> None:
-        if self._differs and time.monotonic() - self._began >= PART_S:
-            self.flush()
-
-    def flush(self) -> None:
-        if not self._differs and self.rows > 1:
-            raise EncoderError(
-                f"All {self.rows:,} texts got the same features{self._zeros()}: nothing can be learned from them. "
-                "Pass --pooling mean and --layer -1 (--pooling cls with --layer 0 is the same for every text), "
-                "or another --encoder."
-            )
-        if self._size:
-            part = slice(self._size)
-            columns = self._keys[part], self._features[part], self._n_tokens[part]
-            self._store.append(*columns)
-        self._size = 0
-        self._began = time.monotonic()
-
-    def _zeros(self) -> str:
-        return "" if self._first is None or self._first.any() else ", all zero"
 
 
 def list_facts(

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.features.keys import Keys, halves
+from pipeline.features.shards import shards_in
 from pipeline.storage import disk
 
 
@@ -36,6 +37,11 @@ class KeyIndex:
         self._place = order.astype(np.uint32 if len(order) < 2**32 else np.uint64)
         del order
         self._tails = self._half(files, 1)[self._place]
+
+    @classmethod
+    def of_store(cls, folder: Path) -> "KeyIndex":
+        """Return the index of all shards below a row store's folder; nothing is checked or moved."""
+        return cls([path / "keys.npy" for path, _ in shards_in(folder)])
 
     def _half(self, files: Sequence[Path], which: int) -> NDArray[np.uint64]:
         """Return the first or last eight bytes of all keys, in the order of places."""

@@ -59,9 +59,15 @@ def encode_again(
         If the list does not belong to the rows.
     """
     manifest = read_manifest(features_dir.parent.parent / "encoder")
-    spec = EncoderSpec(**manifest["facts"]["spec"])
-    if encoder is not None:
-        spec = EncoderSpec(**{**manifest["facts"]["spec"], "encoder": encoder})
+    options = manifest["facts"].get("spec")
+    if options is None:
+        raise EncoderError(
+            f"{features_dir.parent.parent} was made by an earlier version, which did not note its options. "
+            f"Remove {features_dir.parent.parent / 'encoder'} and run the pipeline again: nothing is encoded again."
+        )
+    spec = EncoderSpec(
+        **(options if encoder is None else {**options, "encoder": encoder})
+    )
     source = find_encoder(spec, sha256_file)
     if source.identity != manifest["key_fields"]["encoder"]:
         raise EncoderError(
@@ -73,13 +79,7 @@ def encode_again(
             f"{features_dir} lists {len(stored):,} rows, {dataset_dir} has {len(texts):,}. Run the pipeline again."
         )
     rows = np.sort(np.random.default_rng().permutation(len(texts))[:n])
-    wanted = np.zeros(len(texts), dtype=bool)
-    wanted[rows] = True
-    chosen = [
-        block[i]
-        for begin, block in texts.blocks(wanted)
-        for i in np.flatnonzero(wanted[begin : begin + len(block)])
-    ]
+    chosen = [row.text for row in texts.at(rows.tolist())]
     from pipeline.encoder.frozen import load_source
 
     again = load_source(source, spec, ComputeSpec()).encode(chosen)

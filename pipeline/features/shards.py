@@ -45,7 +45,9 @@ def shards_in(folder: Path) -> Iterator[tuple[Path, Manifest]]:
 
 
 def find_shards(folder: Path, names: Iterable[str]) -> list[Path]:
-    """Return the shards that hold what shards of the given names hold, or held, without repetition.
+    """Return the shards of the given names, or those that took their place, without repetition.
+
+    One that took the place of another holds its rows, but for those that were forgotten or that nothing referred to.
 
     Raises
     ------

@@ -7,6 +7,8 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,12 +30,30 @@ from pipeline.storage import (
 
 logger = logging.getLogger(__name__)
 SHARD_BYTES = 128 * 2**20  # one is checked in a tenth of a second
-MANY = (
-    8  # small shards that are left as they are: one new row must not rewrite megabytes
-)
+# Small shards that are left as they are: one new row must not rewrite megabytes.
+MANY = 8
 ROWS = 16_384  # read at once
 ATTEMPTS = 5  # to read while other runs put shards together
 COLUMNS = ("keys", "features", "tokens")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where rows lie.
+
+    Attributes
+    ----------
+    rows : ndarray of int64, shape (n,)
+        Positions in the keys that were asked for, in the order in which they lie on disk.
+    places : ndarray of int64, shape (n,)
+        As in `KeyIndex`, ascending.
+    index : KeyIndex
+        It holds as long as the store has this one.
+    """
+
+    rows: NDArray[np.int64]
+    places: NDArray[np.int64]
+    index: KeyIndex
 
 
 class FeatureStore:
@@ -51,6 +71,7 @@ class FeatureStore:
         self.folder = folder
         self._root = root
         self._shards: list[Path] = []
+        self._replaced: set[str] = set()
         self._left_over: list[Path] = []  # replaced, by a run that did not remove them
         self._index: KeyIndex | None = None
 
@@ -68,6 +89,7 @@ class FeatureStore:
         there = {path.name for path in (self.folder / "shards").glob("[!.]*")}
         whole = dict(shards_in(self.folder))
         replaced = {name for m in whole.values() for name in m["facts"]["replaces"]}
+        self._replaced = replaced
         self._left_over = [path for path in whole if path.name in replaced]
         self._shards = [
             path
@@ -159,13 +181,18 @@ class FeatureStore:
         CacheError
             If the store holds features of another length.
         """
-        for shard in self._shards[:1]:
-            known = disk.load_array(shard / "features.npy", mapped=True)
-            self._check_dim(known.shape[1:], features.shape[1:])
+        for shard in self._shards:
+            with suppress(FileNotFoundError):  # put together with others by another run
+                known = disk.load_array(shard / "features.npy", mapped=True)
+                self._check_dim(known.shape[1:], features.shape[1:])
+                break
         replaced = sorted(set(replaces))
         content = hashlib.sha256(" ".join(replaced).encode() + keys.tobytes())
         content.update(np.ascontiguousarray(features).data)
-        name = content.hexdigest()[:32]
+        while (name := content.hexdigest()[:32]) in self._replaced:
+            content.update(
+                b"again"
+            )  # its rows were dropped since; that name means another shard now
         with publish_directory(
             self.folder / "shards" / name,
             root=self._root,
@@ -225,20 +252,42 @@ class FeatureStore:
             facts = check_contents(path)["facts"]
             replaces += [path.name, *facts.get("replaces", [])]
         columns = [
-            np.concatenate([disk.load_array(path / f"{name}.npy") for path in shards])
+            np.concatenate(
+                [disk.load_array(path / f"{name}.npy", mapped=True) for path in shards]
+            )
             for name in COLUMNS
         ]
         kept = first_of_each(columns[0]) & keep(columns[0])
         self._shards = [path for path in self._shards if path not in shards]
         self._index = None
-        if kept.any():
+        if not kept.all():
             columns = [values[kept] for values in columns]
+        if kept.any():
             self.append(*columns, replaces=replaces)
         for path in shards:
             discard(path, root=self._root)
 
+    def plan(self, keys: Keys) -> Plan:
+        """Find where rows lie, to read them several times.
+
+        Parameters
+        ----------
+        keys : ndarray of S16, shape (n,)
+
+        Raises
+        ------
+        CacheError
+            If a key is not stored.
+        """
+        return self._ordered(keys, np.arange(len(keys)))
+
+    def _ordered(self, keys: Keys, rows: NDArray[np.int64]) -> Plan:
+        places = self._places(keys[rows])
+        order = np.argsort(places, kind="stable")
+        return Plan(rows[order], places[order], self.index)
+
     def blocks(
-        self, keys: Keys, column: str = "features"
+        self, keys: Keys, column: str = "features", plan: Plan | None = None
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.generic]]]:
         """Yield positions in `keys` with their stored values, each once, in the order in which they lie on disk.
 
@@ -246,24 +295,24 @@ class FeatureStore:
         ----------
         keys : ndarray of S16, shape (n,)
         column : {"features", "tokens", "keys"}
+        plan : Plan, optional
+            What `plan` returned for the same keys.
 
         Raises
         ------
         CacheError
             If a key is not stored.
         """
-        left = np.arange(len(keys))
+        if plan is None or plan.index is not self._index:
+            plan = self.plan(keys)
         for _ in range(ATTEMPTS):
-            places = self._places(keys[left])
-            order = np.argsort(places, kind="stable")
-            left, places = left[order], places[order]
             done = 0
             try:
-                for done, values in self._read(places, column):
-                    yield left[done - len(values) : done], values
+                for done, values in self._read(plan.places, column):
+                    yield plan.rows[done - len(values) : done], values
             except FileNotFoundError:  # put together with others by another run
-                left = left[done:]
                 self.load()
+                plan = self._ordered(keys, plan.rows[done:])
             else:
                 return
         raise self._busy()

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.features.keys import Keys, halves
-from pipeline.features.store import FeatureStore
+from pipeline.features.store import FeatureStore, Plan
 from pipeline.storage import disk
 
 
 class StoredFeatures:
-    """Rows of a data set's features. Holds their keys, 16 bytes a row; features stay on disk until they are asked for.
+    """Rows of a data set's features: their keys and places are held, 32 bytes a row; features stay on disk.
 
     Bytes are not checked here: who reads stages checks them before (`tasks.base`).
 
@@ -25,6 +25,7 @@ class StoredFeatures:
 
     def __init__(self, store: FeatureStore, keys: Keys) -> None:
         self._store, self._keys = store, keys
+        self._plan: Plan | None = None
 
     @classmethod
     def of(cls, dataset_dir: Path, root: Path) -> "StoredFeatures":
@@ -68,7 +69,9 @@ class StoredFeatures:
         CacheError
             If a row is not stored.
         """
-        for rows, values in self._store.blocks(self._keys):
+        if self._plan is None:
+            self._plan = self._store.plan(self._keys)
+        for rows, values in self._store.blocks(self._keys, plan=self._plan):
             yield rows, values.astype(np.float32, copy=False)
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:

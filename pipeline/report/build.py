@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import EncoderSpec
-from pipeline.datasets.table import Table
+from pipeline.datasets.table import StoredTexts, load_labels
 from pipeline.evaluation.metrics import (
     Scored,
     confusion,
@@ -79,9 +79,10 @@ def build_report(inputs: ReportInputs) -> Json:
     CacheError
         If a stage's files are damaged.
     """
-    table, head = Table.load(inputs.dataset), load_head(inputs.model)
+    head = load_head(inputs.model)
     test = disk.load_array(inputs.split / "test.npy")
-    y = class_numbers(table.labels[test].tolist(), head.classes)
+    labels = load_labels(inputs.dataset)[test].tolist()
+    y = class_numbers(labels, head.classes)
     features = StoredFeatures.of(inputs.features, inputs.root).subset(test)
     ours = Scored(y, score_stored(head, features))
     measured = measure(ours)
@@ -112,7 +113,7 @@ def build_report(inputs: ReportInputs) -> Json:
         "per_class": _per_class(ours, head),
         "confusion": confusion(ours),
         "unknown_labels": int((y < 0).sum()),
-        "errors": _errors(ours, head, table, test.tolist()),
+        "errors": _errors(ours, head, labels, test, StoredTexts(inputs.dataset)),
         "n_errors": int((ours.predicted != ours.y).sum()),
         "published": [asdict(figure) for figure in published_figures(facts["source"])],
         "methods": METHODS,
@@ -178,24 +179,25 @@ def _per_class(scored: Scored, head: Head) -> list[Json]:
     return rows
 
 
-def _errors(scored: Scored, head: Head, table: Table, test: list[int]) -> list[Json]:
+def _errors(
+    scored: Scored,
+    head: Head,
+    labels: list[Any],  # Any: str or int
+    test: "np.ndarray[Any, np.dtype[np.int64]]",
+    texts: StoredTexts,
+) -> list[Json]:
     """Return the wrong answers that the model was surest of."""
-    errors = []
-    for i in most_confident_errors(scored, N_ERRORS).tolist():
-        row, guess = test[i], int(scored.predicted[i])
-        text = table.texts[row]
-        errors.append(
-            {
-                "text": text
-                if len(text) <= TEXT_LIMIT
-                else text[: TEXT_LIMIT - 1] + "…",
-                "label": table.labels[row]
-                if isinstance(table.labels[row], str)
-                else int(table.labels[row]),
-                "predicted": head.classes[guess],
-                "probability": float(scored.proba[i, guess]),
-                "split": str(table.splits[row]),
-                "line": int(table.lines[row]),
-            }
-        )
-    return errors
+    wrong = most_confident_errors(scored, N_ERRORS)
+    return [
+        {
+            "text": row.text
+            if len(row.text) <= TEXT_LIMIT
+            else row.text[: TEXT_LIMIT - 1] + "…",
+            "label": labels[i],
+            "predicted": head.classes[int(scored.predicted[i])],
+            "probability": float(scored.proba[i, int(scored.predicted[i])]),
+            "split": row.split,
+            "line": row.line,
+        }
+        for i, row in zip(wrong.tolist(), texts.at(test[wrong].tolist()), strict=True)
+    ]

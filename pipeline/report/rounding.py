@@ -1,5 +1,6 @@
 """What storing features as float16 can have changed in the scores of a head."""
 
+from collections.abc import Iterator
 from math import sqrt
 from typing import Any
 
@@ -30,20 +31,31 @@ def float16_effect(head: Head, features: FeatureRows) -> dict[str, Any]:
     -------
     dict
         ``rows``; ``margin_rms``: root mean square of the change of the score (two classes) or of the lead of the
-        first class over the second; ``labels_expected``: how many labels are expected to change; ``labels_possible``:
-        how many can at all.
+        first class over the second; ``labels_expected``: how many labels are expected to change (with more than two
+        classes, at most); ``labels_possible``: how many can at all.
     """
     n = possible = 0
     squares = expected = 0.0
     for _, values in chunks_of(features.blocks()):
-        margin, weights = _lead(head, values)  # (m,), (m, d)
         step = np.spacing(np.abs(values).astype(np.float16)).astype(np.float64)
-        moved = np.abs(weights) * step  # what a whole step of each feature does
-        variance = (moved**2).sum(axis=1) / 12  # of an even distribution one step wide
-        squares += float(variance.sum())
-        sigma = np.sqrt(np.maximum(variance, np.finfo(np.float64).tiny))
-        expected += float(ndtr(-margin / sigma).sum())
-        possible += int((margin <= moved.sum(axis=1) / 2).sum())
+        changes = np.zeros(len(values))
+        can_change = np.zeros(len(values), dtype=bool)
+        nearest = np.full(len(values), np.inf)
+        variance_of_nearest = np.zeros(len(values))
+        for margin, weights in _leads(head, values):
+            moved = np.abs(weights) * step  # what a whole step of each feature does
+            variance = (moved**2).sum(
+                axis=1
+            ) / 12  # of an even distribution one step wide
+            sigma = np.sqrt(np.maximum(variance, np.finfo(np.float64).tiny))
+            changes += ndtr(-margin / sigma)
+            can_change |= margin <= moved.sum(axis=1) / 2
+            is_nearer = margin < nearest
+            nearest[is_nearer] = margin[is_nearer]
+            variance_of_nearest[is_nearer] = variance[is_nearer]
+        squares += float(variance_of_nearest.sum())
+        expected += float(np.minimum(changes, 1.0).sum())
+        possible += int(can_change.sum())
         n += len(values)
     return {
         "rows": n,
@@ -53,14 +65,21 @@ def float16_effect(head: Head, features: FeatureRows) -> dict[str, Any]:
     }
 
 
-def _lead(
+def _leads(
     head: Head, values: Features
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return by how much each row's first class leads, shape (m,), and what a feature's unit adds to that, (m, d)."""
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Yield, against every other class, by how much each row's own class leads and what a feature's unit adds to that.
+
+    Shapes are (m,) and (m, d); the lead over the row's own class is infinite.
+    """
     scores = head.decision(values)
     weights = head.coef / head.scale
     if scores.ndim == 1:
-        return np.abs(scores), np.broadcast_to(weights, values.shape)
-    second, first = np.argsort(scores, axis=1)[:, -2:].T
+        yield np.abs(scores), np.broadcast_to(weights, values.shape)
+        return
+    first = scores.argmax(axis=1)
     rows = np.arange(len(scores))
-    return scores[rows, first] - scores[rows, second], weights[first] - weights[second]
+    for other, other_weights in enumerate(weights):
+        margin = scores[rows, first] - scores[:, other]
+        margin[first == other] = np.inf
+        yield margin, weights[first] - other_weights

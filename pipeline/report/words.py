@@ -27,7 +27,7 @@ def number(figure: Json) -> str:
 def float16(effect: Json) -> str:
     """Return in a sentence what storing features as float16 can have changed."""
     return (
-        f"features are rounded: this moves a score by {effect['margin_rms']:.2g} (root mean square); of "
+        f"features are rounded: with this head it moves a score by {effect['margin_rms']:.2g} (root mean square); of "
         f"{effect['rows']:,} labels {effect['labels_expected']:.2g} are expected to change, "
         f"{effect['labels_possible']:,} at the very most"
     )

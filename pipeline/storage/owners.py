@@ -24,6 +24,25 @@ def this_process() -> dict[str, object]:
     return {"host": socket.gethostname(), "pid": pid, "started": _started(pid)}
 
 
+def mark() -> str:
+    """Return what tells this process from others of the same host, as part of a file's name."""
+    pid = os.getpid()
+    started = _started(pid)
+    space, ticks = (started[1], started[2]) if started else ("0", "0")
+    return f"{pid}-{''.join(filter(str.isdecimal, space))}-{ticks}"
+
+
+def is_mark_of_gone(host: str, marked: str) -> bool:
+    """Tell whether the process of this host that made a `mark` has surely ended."""
+    parts = marked.split("-")
+    here = _started(os.getpid())
+    if len(parts) != 3 or not all(part.isdecimal() for part in parts):
+        return False
+    pid, space, ticks = parts
+    started = [here[0], f"pid:[{space}]", ticks] if here else None
+    return is_gone({"host": host, "pid": int(pid), "started": started})
+
+
 def is_gone(owner: Any) -> bool:  # Any: from a JSON file
     """Tell whether a process has surely ended, given what `this_process` said in it."""
     try:

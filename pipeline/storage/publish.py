@@ -27,7 +27,7 @@ from pipeline.storage.manifest import (
     is_complete,
     is_newer,
 )
-from pipeline.storage.owners import is_gone
+from pipeline.storage.owners import is_mark_of_gone, mark
 
 # Packages whose version can matter to a result.
 RECORDED = ("numpy", "pandas", "sklearn", "tokenizers", "torch", "transformers")
@@ -196,19 +196,16 @@ def discard(path: Path, *, root: Path) -> None:
 
 def draft_name(name: str) -> str:
     """Return a name below ``tmp`` that tells which process of which machine made it."""
-    return f"{name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
+    return f"{name}.{socket.gethostname()}.{mark()}.{secrets.token_hex(4)}"
 
 
 def is_left_over(name: str) -> bool:
-    """Tell whether `draft_name` made a name in a process of this machine that is gone.
-
-    Another process may have its number by now; the draft then counts as its own and stays.
-    """
+    """Tell whether `draft_name` made a name in a process of this machine that is gone."""
     parts = name.rsplit(".", 2)
     here = f".{socket.gethostname()}"
-    if len(parts) < 3 or not parts[0].endswith(here) or not parts[1].isdecimal():
+    if len(parts) < 3 or not parts[0].endswith(here):
         return False
-    return is_gone({"host": here[1:], "pid": int(parts[1]), "started": None})
+    return is_mark_of_gone(here[1:], parts[1])
 
 
 def replace_file(path: Path, data: bytes) -> None:
