@@ -143,9 +143,10 @@ def _verify(options: Options) -> int:
     print("\n".join(found.damage), end="\n" if found.damage else "")
     checked = f"{found.n_directories} directories, {said(found.n_bytes)} read"
     if found.damage:
+        n = len(found.damage)
         print(
-            f"{checked}: {len(found.damage)} finding{'s'[: len(found.damage) != 1]}. Run the same luigi command again: what is damaged is set aside "
-            "and built again."
+            f"{checked}: {n} finding{'s'[: n != 1]}. Run the same luigi command again: what is damaged is set aside and "
+            "built again."
         )
         return 1
     print(f"{checked}: all as written.")
