@@ -1,4 +1,6 @@
-"""The few operations by which our own files are made, read and removed; nothing else touches them.
+"""The few operations by which our own files are made, read and removed.
+
+Nothing else touches them, but for the few places that ``tests/test_imports.py`` lists with their reasons.
 
 Each is a plain function of this module, called as ``disk.rename(…)``: what a full disk, a broken one or a sudden end
 does at any of them is tried out by replacing them (``tests/faulty_disk.py``).
