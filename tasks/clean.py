@@ -139,11 +139,11 @@ def old_runs(inventory: Inventory, dropped: list[Path]) -> Iterator[Removal]:
 
 
 def drop_run(run: Path, root: Path) -> None:
-    """Remove a run's folder of links, and the links to it."""
-    discard(run, root=root)
-    for link in ((root / PINS / run.name), root / "latest"):
-        if link.is_symlink() and not link.exists():
+    """Remove the links to a run's folder, then the folder."""
+    for link in (root / PINS / run.name, root / "latest"):
+        if link.is_symlink() and link.readlink().name == run.name:
             disk.remove(link)
+    discard(run, root=root)
 
 
 def _unused_stages(

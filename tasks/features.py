@@ -116,7 +116,7 @@ class ExtractFeatures(ComputeOptions, EncoderOptions, DatasetOptions, Stage):
     def mend(self) -> None:
         """Build again what is damaged, also a list with rows that no shard holds any more."""
         super().mend()
-        if self._lacks_rows():
+        if self.complete() and self._lacks_rows():
             place = quarantine(self.directory, root=self.root)
             logger.warning(
                 "%s lists rows that are gone; moved to %s", self.directory, place
