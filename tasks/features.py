@@ -127,11 +127,14 @@ class ExtractFeatures(ComputeOptions, EncoderOptions, DatasetOptions, Stage):
         from pipeline.features.index import KeyIndex
         from pipeline.features.keys import key_blocks
 
-        index = KeyIndex.of_store(self.store)
-        return any(
-            (index.places(keys) < 0).any()
-            for _, keys in key_blocks(self.directory / "keys.npy")
-        )
+        try:
+            index = KeyIndex.of_store(self.store)
+            return any(
+                (index.places(keys) < 0).any()
+                for _, keys in key_blocks(self.directory / "keys.npy")
+            )
+        except (OSError, ValueError):  # another run sets something aside
+            return True
 
     def output(self) -> FeaturesTarget:
         """Return the target, for Luigi."""

@@ -162,7 +162,8 @@ def test_verify_names_every_damaged_file_and_no_stage_reads_it(
     def build(stage):
         built.append(stage)
 
-    monkeypatch.setattr(tasks.base, "quarantine", lambda path, root: built.append(path))
+    for module in (tasks.base, tasks.features):
+        monkeypatch.setattr(module, "quarantine", lambda path, root: built.append(path))
     monkeypatch.setattr(tasks.base.Stage, "run", build)
     files = published_files(trained.artifacts)
     unnamed, used = [], []
