@@ -11,7 +11,7 @@ from pipeline.features.keys import Keys
 from pipeline.features.store import FeatureStore
 
 PART_S = 10.0
-PART_BYTES = 16 * 2**20  # parts are put together to shards; this bounds memory
+PART_BYTES = 4 * 2**20  # parts are put together to shards; this bounds memory
 SAME = 1e-6  # rounding between batches stays below, texts that differ far above
 
 
