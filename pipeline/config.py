@@ -11,6 +11,12 @@ from typing import ClassVar
 
 from pipeline.errors import ConfigError, shown
 
+RECIPES = {
+    "float32": "float32-v1",
+    "bfloat16": "bfloat16-v1",
+    "int8": "int8-static-v1",  # pipeline.encoder.quantize
+}
+
 
 def fingerprint(fields_: Mapping[str, object]) -> str:
     """Return the SHA-256, as 64 hex digits, of the canonical JSON of `fields_`.
@@ -134,7 +140,7 @@ class EncoderSpec(_Spec):
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "pooling": ("auto", "cls", "mean", "max", "pooler"),
-        "precision": ("float32", "bfloat16", "int8"),
+        "precision": tuple(RECIPES),
         "feature_dtype": ("float32", "float16"),
     }
 
@@ -164,8 +170,8 @@ class EncoderSpec(_Spec):
 
     @property
     def recipe(self) -> str:
-        """Name of the exact arithmetic, part of every key, such as ``float32-v1``."""
-        return f"{self.precision}-v1"
+        """Name of the arithmetic, part of every key."""
+        return RECIPES[self.precision]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,15 +245,17 @@ class ComputeSpec(_Spec):
 
     Attributes
     ----------
-    backend : {"auto", "torch"}
-        The engine.
+    backend : {"auto", "torch", "openvino"}
+        The engine; ``auto`` is the fastest that runs the encoder here.
     device : str
         ``auto`` (a GPU when there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
     batch_tokens : int or "auto"
         Tokens in one batch, padding included, >= 1.
     """
 
-    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"backend": ("auto", "torch")}
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "backend": ("auto", "torch", "openvino")
+    }
 
     backend: str = "auto"
     device: str = "auto"

@@ -166,7 +166,9 @@ class ComputeOptions:
     """How the encoder is run; part of no key."""
 
     backend = luigi.Parameter(
-        default=ComputeSpec.backend, significant=False, description="auto, torch"
+        default=ComputeSpec.backend,
+        significant=False,
+        description="auto, torch, openvino",
     )
     device = luigi.Parameter(
         default=ComputeSpec.device,

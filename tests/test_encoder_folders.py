@@ -332,6 +332,8 @@ def test_a_model_for_images_is_refused(folder):
 def test_a_model_that_needs_more_than_tokens_is_refused(folder, monkeypatch):
     from transformers import DistilBertModel
 
+    monkeypatch.setattr("pipeline.encoder.checkpoint.bert_of", lambda *_: None)
+
     def forward(self, input_ids, pixel_values):
         raise AssertionError("not reached without an image")
 

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 import tasks
 from pipeline import load_encoder
 from pipeline.config import EncoderSpec, fingerprint
-from pipeline.encoder.frozen import Encoder
+from pipeline.encoder.engine_torch import TorchEngine
+from pipeline.encoder.engine_transformers import TransformersEngine
 from pipeline.encoder.identity import find_encoder
 from pipeline.errors import CacheError, ConfigError, EncoderError
 from pipeline.features import spawn, worker
@@ -357,18 +358,21 @@ def test_c48_stored_features_of_two_lengths_are_an_error_not_broadcast(store, tm
 def test_c49_the_model_runs_in_eval_and_inference_mode_and_twice_the_same(
     tmp_path, monkeypatch
 ):
-    folder = save_kind(tmp_path / "bert", "bert")
+    folder = save_kind(tmp_path / "electra", "electra")  # run by transformers itself
     config = json.loads((folder / "config.json").read_text())
     assert config["hidden_dropout_prob"] > 0
     encoder = load_encoder(str(folder), max_length=N_POSITIONS)
     seen = []
-    forward = encoder.model.forward
+    assert isinstance(encoder.engine, TransformersEngine)
+    model = encoder.engine.model
+    assert not any(p.requires_grad for p in model.parameters())
+    forward = model.forward
 
     def watch(*args, **kwargs):
-        seen.append((encoder.model.training, torch.is_inference_mode_enabled()))
+        seen.append((model.training, torch.is_inference_mode_enabled()))
         return forward(*args, **kwargs)
 
-    monkeypatch.setattr(encoder.model, "forward", watch)
+    monkeypatch.setattr(model, "forward", watch)
 
     first, second = encoder.encode(TEXTS[:9]), encoder.encode(TEXTS[:9])
 
@@ -376,11 +380,13 @@ def test_c49_the_model_runs_in_eval_and_inference_mode_and_twice_the_same(
     assert set(seen) == {(False, True)}
 
 
-def test_c49_an_encoder_put_into_training_mode_is_refused(tiny_encoder):
-    encoder = load_encoder(str(tiny_encoder))
-    encoder.model.train()
+def test_c49_an_encoder_put_into_training_mode_is_refused(tmp_path):
+    folder = save_kind(tmp_path / "electra", "electra")
+    encoder = load_encoder(str(folder), max_length=N_POSITIONS)
+    assert isinstance(encoder.engine, TransformersEngine)
+    encoder.engine.model.train()
 
-    with pytest.raises(EncoderError, match=r"Call encoder\.model\.eval\(\)"):
+    with pytest.raises(EncoderError, match=r"Call encoder\.engine\.model\.eval\(\)"):
         encoder.encode(["good"])
 
 
@@ -529,14 +535,14 @@ def test_c54_how_it_is_run_is_part_of_no_key(tiny_encoder, reviews):
 
 def fail_above(monkeypatch, n_texts):
     """Let a GPU's memory hold so many texts."""
-    pooled = Encoder._pooled
+    features = TorchEngine._features
 
-    def limited(self, tokens):
-        if len(tokens) > n_texts:
+    def limited(self, input_ids, *columns):
+        if len(input_ids) > n_texts:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return pooled(self, tokens)
+        return features(self, input_ids, *columns)
 
-    monkeypatch.setattr(Encoder, "_pooled", limited)
+    monkeypatch.setattr(TorchEngine, "_features", limited)
 
 
 def test_c55_a_batch_that_does_not_fit_is_halved_and_recorded(
@@ -544,7 +550,7 @@ def test_c55_a_batch_that_does_not_fit_is_halved_and_recorded(
 ):
     expected = load_encoder(str(tiny_encoder)).encode(TEXTS)
     fail_above(monkeypatch, 10)
-    stage = extraction(reviews, tiny_encoder)
+    stage = extraction(reviews, tiny_encoder, backend="torch")
 
     stage.run()
 
@@ -568,7 +574,7 @@ def test_c55_nothing_is_said_when_all_fits(tiny_encoder, reviews, messages):
 
 
 def test_c55_one_text_that_does_not_fit_is_a_clear_error(tiny_encoder, monkeypatch):
-    encoder = load_encoder(str(tiny_encoder))
+    encoder = load_encoder(str(tiny_encoder), backend="torch")
     fail_above(monkeypatch, 0)
 
     with pytest.raises(

@@ -54,3 +54,16 @@ def batches_by_length(
         size = max(1, budget // max(1, int(lengths[order[begin]])))
         yield order[begin : begin + size]
         begin += size
+
+
+def padded(
+    tokens: Sequence[Sequence[int]], pad_id: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return ids and mask of a batch, each int64 (n, t): rows filled up to the longest; mask 1 for tokens, else 0."""
+    shape = len(tokens), max(len(ids) for ids in tokens)
+    input_ids = np.full(shape, pad_id, dtype=np.int64)
+    mask = np.zeros(shape, dtype=np.int64)
+    for row, ids in enumerate(tokens):
+        input_ids[row, : len(ids)] = ids
+        mask[row, : len(ids)] = 1
+    return input_ids, mask

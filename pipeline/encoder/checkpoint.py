@@ -3,34 +3,33 @@
 safetensors only, never code of the checkpoint's own.
 """
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load, load_file
+import safetensors.numpy
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from tokenizers.normalizers import Lowercase
 from tokenizers.normalizers import Sequence as Normalizers
-from transformers import AutoTokenizer
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.models.auto.modeling_auto import MODEL_MAPPING
-from transformers.utils import logging as transformers_logging
 
-from pipeline.encoder.folder import check_folder, read_config, weight_names
+from pipeline.encoder import quantized
+from pipeline.encoder.bert import Bert, bert_of
+from pipeline.encoder.folder import (
+    QUANTIZED,
+    check_folder,
+    read_config,
+    weight_names,
+)
 from pipeline.errors import EncoderError
+from pipeline.storage import check_contents, disk
 
-transformers_logging.set_verbosity_error()  # unused weights of other heads are no news here
-transformers_logging.disable_progress_bar()
-
-# Settings that would fetch or run code, and those that choose kernels, possibly from a hub.
-REFUSED = {"auto_map", "quantization_config", "trust_remote_code"}
-IGNORED = {
-    "_attn_implementation",
-    "attn_implementation",
-    "_attn_implementation_internal",
+Weights = dict[str, NDArray[Any]]  # Any: of the dtype that they are stored in
+REFUSED = {  # settings that would fetch or run code
+    "auto_map",
+    "quantization_config",
+    "trust_remote_code",
 }
 
 
@@ -46,14 +45,24 @@ class Checkpoint:
         Without truncation and padding.
     special : dict of str to str
         Special tokens by role: ``cls_token``, ``pad_token``, ….
-    weights : dict of str to Tensor
-        As stored; names may carry a prefix or belong to other heads.
+    weights : dict of str to ndarray
+        As stored; names may carry a prefix or belong to other heads. bfloat16, which numpy lacks, is float32 here.
     """
 
     config: dict[str, Any]  # Any: JSON values
     tokenizer: Tokenizer
     special: dict[str, str]
-    weights: dict[str, torch.Tensor]
+    weights: Weights
+
+    def bert(self) -> Bert | None:
+        """Return the weights by our own names, or None where only transformers can say what they are."""
+        if quantized.is_quantized(self.weights):
+            return quantized.from_arrays(self.weights, self.config)
+        if REFUSED.intersection(self.config):
+            return None
+        bert = bert_of(self.config, self.weights)
+        fits = bert is not None and self.tokenizer.get_vocab_size() <= len(bert.words)
+        return bert if fits else None
 
     @property
     def pad_id(self) -> int:
@@ -71,79 +80,6 @@ class Checkpoint:
                 return int(found)
         return self.pad_id
 
-    def build(self) -> Any:  # Any: transformers' models are untyped
-        """Return the model in eval mode, float32, on the CPU.
-
-        Raises
-        ------
-        EncoderError
-            If transformers does not know the architecture, or weights are missing.
-        """
-        try:
-            model, info = self._instantiate()
-        except EncoderError:
-            raise
-        except Exception as error:  # a configuration can be wrong in as many ways as there are architectures
-            raise EncoderError(
-                f"No encoder can be built from this configuration: {error!r}. Fetch it again."
-            ) from error
-        missing = sorted(
-            name for name in info["missing_keys"] if not name.startswith("pooler.")
-        )
-        if missing or info["mismatched_keys"]:
-            raise EncoderError(
-                f"The weights do not fit the configuration: {len(missing)} missing, such as {missing[:3]}; "
-                f"{len(info['mismatched_keys'])} of another shape. Fetch the encoder again."
-            )
-        if any(name.startswith("pooler.") for name in info["missing_keys"]):
-            model.pooler = None  # untrained: transformers filled it with random numbers
-        return model.eval().requires_grad_(False)
-
-    def _instantiate(
-        self,
-    ) -> tuple[Any, dict[str, Any]]:  # Any: transformers' models are untyped
-        if REFUSED.intersection(self.config):
-            raise EncoderError(
-                f"The configuration asks for {', '.join(sorted(REFUSED.intersection(self.config)))}, which is never "
-                "used here. Choose another encoder."
-            )
-        kind = self.config["model_type"]
-        if kind not in CONFIG_MAPPING:
-            raise EncoderError(
-                f"transformers has no architecture {kind!r}. Update it, or choose another encoder."
-            )
-        settings = {
-            name: value for name, value in self.config.items() if name not in IGNORED
-        }
-        config = CONFIG_MAPPING[kind].from_dict(settings)
-        if type(config) not in MODEL_MAPPING:
-            raise EncoderError(
-                f"Architecture {kind!r} is not a text encoder. Choose another encoder."
-            )
-        if getattr(config, "is_encoder_decoder", False):
-            raise EncoderError(
-                f"Architecture {kind!r} is an encoder-decoder, not an encoder. Choose another encoder."
-            )
-        known = self.tokenizer.get_vocab_size()
-        if known > getattr(config, "vocab_size", known):
-            raise EncoderError(
-                f"The tokenizer knows {known:,} tokens, the encoder {config.vocab_size:,}: "
-                "they do not belong together. Fetch the encoder again."
-            )
-        architecture: Any = MODEL_MAPPING[type(config)]  # Any: a model class
-        if "input_ids" not in inspect.signature(architecture.forward).parameters:
-            raise EncoderError(
-                f"Architecture {kind!r} takes no tokens: it is for images or sound. Choose a text encoder."
-            )
-        model, info = architecture.from_pretrained(
-            None,
-            config=config,
-            state_dict=self.weights,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
-        return model, info
-
 
 def read_checkpoint(folder: Path, *, lowercase: bool = False) -> Checkpoint:
     """Return the checkpoint in a folder.
@@ -160,13 +96,15 @@ def read_checkpoint(folder: Path, *, lowercase: bool = False) -> Checkpoint:
         If a file is missing, damaged or of a kind that is refused.
     """
     check_folder(folder)
+    from transformers import AutoTokenizer
+
     try:
         wrapped = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_fast=True
         )
         weights = {}
         for name in weight_names(folder):
-            weights.update(load_file(folder / name))
+            weights.update(_read_weights(folder / name))
     except Exception as error:  # tokenizers and safetensors raise families of their own
         raise EncoderError(
             f"{folder} cannot be loaded: {error}. Fetch the encoder again."
@@ -187,6 +125,35 @@ def read_checkpoint(folder: Path, *, lowercase: bool = False) -> Checkpoint:
     return Checkpoint(read_config(folder), tokenizer, special, weights)
 
 
+def read_prepared(prepared: Path, folder: Path) -> Checkpoint:
+    """Return the checkpoint that a row store's ``encoder`` directory was made of, without transformers.
+
+    Parameters
+    ----------
+    prepared : Path
+        With the tokenizer, and quantized weights where the precision asks for them.
+    folder : Path
+        With the weights otherwise.
+
+    Raises
+    ------
+    CacheError
+        If a file of `prepared` is missing or damaged.
+    """
+    special = check_contents(prepared)["facts"]["special"]
+    quantized_weights = prepared / QUANTIZED
+    found = (
+        [quantized_weights]
+        if quantized_weights.exists()
+        else [folder / name for name in weight_names(folder)]
+    )
+    weights: Weights = {}
+    for path in found:
+        weights.update(_read_weights(path))
+    tokenizer = _plain(disk.read(prepared / "tokenizer.json").decode())
+    return Checkpoint(read_config(prepared), tokenizer, special, weights)
+
+
 def checkpoint_of_bytes(
     config: Mapping[str, Any],
     tokenizer: str,
@@ -194,10 +161,30 @@ def checkpoint_of_bytes(
     weights: Sequence[bytes],
 ) -> Checkpoint:
     """Return the checkpoint made of a configuration, ``tokenizer.json`` and safetensors files in memory."""
-    tensors: dict[str, torch.Tensor] = {}
+    arrays: Weights = {}
     for part in weights:
-        tensors.update(load(part))
-    return Checkpoint(dict(config), _plain(tokenizer), dict(special), tensors)
+        arrays.update(_load_weights(part))
+    return Checkpoint(dict(config), _plain(tokenizer), dict(special), arrays)
+
+
+def _read_weights(path: Path) -> Weights:
+    try:
+        return dict(safetensors.numpy.load_file(path))
+    except (KeyError, TypeError):  # bfloat16
+        from safetensors.torch import load_file
+
+        return {
+            name: tensor.float().numpy() for name, tensor in load_file(path).items()
+        }
+
+
+def _load_weights(data: bytes) -> Weights:
+    try:
+        return dict(safetensors.numpy.load(data))
+    except (KeyError, TypeError):  # bfloat16
+        from safetensors.torch import load
+
+        return {name: tensor.float().numpy() for name, tensor in load(data).items()}
 
 
 def _plain(text: str) -> Tokenizer:

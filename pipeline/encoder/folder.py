@@ -13,6 +13,7 @@ CONFIG, WEIGHTS, INDEX = (
     "model.safetensors",
     "model.safetensors.index.json",
 )
+QUANTIZED = "int8.safetensors"  # in a row store: weights made by the int8 recipe
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",

@@ -4,24 +4,33 @@ Tokens are counted once; texts are encoded longest first in batches of a token b
 row does not depend on its neighbours beyond float rounding.
 """
 
-import inspect
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pipeline.config import ComputeSpec, EncoderSpec
-from pipeline.encoder.batching import EncodedRows, batches_by_length, not_finite
-from pipeline.encoder.checkpoint import Checkpoint, read_checkpoint
+from pipeline.encoder.batching import (
+    EncodedRows,
+    batches_by_length,
+    not_finite,
+    padded,
+)
+from pipeline.encoder.checkpoint import Checkpoint, read_checkpoint, read_prepared
+from pipeline.encoder.engine import (
+    Engine,
+    make_engine,
+    reference_engine,
+    with_recipe,
+)
 from pipeline.encoder.identity import EncoderSource, find_encoder
 from pipeline.encoder.limits import check_options
-from pipeline.encoder.pooling import POOLINGS
 from pipeline.encoder.tokens import TokenCutter, check_first_token
 from pipeline.encoder.verify import check_digests
-from pipeline.errors import ConfigError, EncoderError, listed, shown
+from pipeline.errors import EncoderError, PipelineError, listed, shown
 from pipeline.storage import sha256_file
 
 logger = logging.getLogger(__name__)
@@ -30,7 +39,6 @@ WINDOW = (
 )
 CPU_BATCH_TOKENS = 2_048
 GPU_BATCH_TOKENS = 65_536
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class Encoder:
@@ -39,20 +47,23 @@ class Encoder:
     Attributes
     ----------
     spec : EncoderSpec
-    device : torch.device
+    checkpoint : Checkpoint
+        Its weights are quantized where the precision is int8.
+    engine : pipeline.encoder.engine.Engine
+        What computes.
     dim : int
         Length of a feature vector.
     tokenizer : tokenizers.Tokenizer
-    model : transformers.PreTrainedModel
-        In eval mode, without gradients.
     tokenize : TokenCutter
         Texts to ids, as they are encoded.
-    n_halved : int
-        How often a batch was halved because the GPU's memory was full.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, spec: EncoderSpec, compute: ComputeSpec
+        self,
+        checkpoint: Checkpoint,
+        spec: EncoderSpec,
+        compute: ComputeSpec,
+        engine: Engine | None = None,
     ) -> None:
         check_options(spec, checkpoint.config)
         if spec.pooling == "cls":
@@ -65,24 +76,27 @@ class Encoder:
         self.tokenize = TokenCutter(
             checkpoint.tokenizer, spec.max_length, checkpoint.filler_id
         )
-        self.device = choose_device(compute.device)
-        self.model = checkpoint.build()
-        if spec.pooling == "pooler" and getattr(self.model, "pooler", None) is None:
-            raise EncoderError(
-                f"{spec.encoder} has no trained pooler. Pass --pooling cls or mean."
-            )
-        self.model = self.model.to(self.device, DTYPES[spec.precision])
-        self._takes = set(inspect.signature(self.model.forward).parameters)
+        self.engine = engine or make_engine(checkpoint, spec, compute)
         self.dim = self._find_dim()
-        default = CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS
+        default = CPU_BATCH_TOKENS if self.device == "cpu" else GPU_BATCH_TOKENS
         self.batch_tokens = (
             default if compute.batch_tokens == "auto" else int(compute.batch_tokens)
         )
-        self.n_halved = 0
+
+    @property
+    def device(self) -> str:
+        """Return where it is computed: ``cpu``, ``cuda:0``, …."""
+        return self.engine.device
+
+    @property
+    def n_halved(self) -> int:
+        """Return how often a batch was halved because the GPU's memory was full."""
+        return self.engine.n_halved
 
     def __repr__(self) -> str:
         """Name encoder, pooling, dimensions and device."""
-        return f"<Encoder: {self.spec.encoder} [{self.spec.pooling}], {self.dim} dimensions, {self.device}>"
+        engine = self.engine.identity["engine"]
+        return f"<Encoder: {self.spec.encoder} [{self.spec.pooling}], {self.dim} dimensions, {engine} on {self.device}>"
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return one feature row a text, in input order; nothing is remembered between calls.
@@ -120,10 +134,6 @@ class Encoder:
             raise TypeError(
                 f"texts is a single str, expected a sequence of str. Pass [{texts[:20]!r}]."
             )
-        if self.model.training:
-            raise EncoderError(
-                "The encoder was set to training mode, where dropout makes features random. Call encoder.model.eval()."
-            )
         for begin in range(0, len(texts), WINDOW):
             tokens, n_tokens = self.tokenize(texts[begin : begin + WINDOW])
             for rows in batches_by_length(
@@ -133,45 +143,7 @@ class Encoder:
                 yield EncodedRows(begin + rows, features, n_tokens[rows])
 
     def _forward(self, tokens: list[list[int]]) -> NDArray[np.float32]:
-        """Return the features of one batch; halves it as often as the GPU's memory demands."""
-        try:
-            return self._pooled(tokens)
-        except torch.OutOfMemoryError as error:
-            if len(tokens) == 1:
-                raise EncoderError(
-                    f"Out of GPU memory with one text of {len(tokens[0])} tokens. Lower --max-length."
-                ) from error
-            self.n_halved += 1
-            torch.cuda.empty_cache()
-        half = len(tokens) // 2
-        return np.concatenate(
-            [self._forward(tokens[:half]), self._forward(tokens[half:])]
-        )
-
-    @torch.inference_mode()
-    def _pooled(self, tokens: list[list[int]]) -> NDArray[np.float32]:
-        width = max(len(ids) for ids in tokens)
-        input_ids = np.full(
-            (len(tokens), width), self.checkpoint.pad_id, dtype=np.int64
-        )  # (n, t)
-        mask = np.zeros((len(tokens), width), dtype=np.int64)
-        for row, ids in enumerate(tokens):
-            input_ids[row, : len(ids)] = ids
-            mask[row, : len(ids)] = 1
-        inputs = {"input_ids": torch.from_numpy(input_ids).to(self.device)}
-        attention_mask = torch.from_numpy(mask).to(self.device)
-        if "attention_mask" in self._takes:
-            inputs["attention_mask"] = attention_mask
-        last = self.spec.layer == -1
-        out = self.model(**inputs, **({} if last else {"output_hidden_states": True}))
-        if self.spec.pooling == "pooler":
-            return np.asarray(out.pooler_output.float().cpu().numpy())  # (n, d)
-        hidden = (
-            out.last_hidden_state if last else out.hidden_states[self.spec.layer]
-        )  # (n, t, d)
-        return np.asarray(
-            POOLINGS[self.spec.pooling](hidden.float(), attention_mask).cpu().numpy()
-        )  # (n, d)
+        return self.engine(*padded(tokens, self.checkpoint.pad_id))
 
     def _find_dim(self) -> int:
         """Return the length of a feature vector, from a text of two tokens.
@@ -183,8 +155,8 @@ class Encoder:
         """
         try:
             tokens, _ = self.tokenize(["a"])
-            return int(self._pooled(tokens).shape[1])
-        except torch.OutOfMemoryError:
+            return int(self._forward(tokens).shape[1])
+        except PipelineError:
             raise
         except (
             Exception
@@ -193,27 +165,6 @@ class Encoder:
                 f"{self.spec.encoder} cannot encode a text by its tokens alone: {shown(str(error), 200)}. "
                 "Choose another encoder."
             ) from error
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the torch device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such device on this machine.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"--device {name} cannot be used here: {reason}. Pass --device auto."
-        ) from error
-    return device
 
 
 def load_encoder(
@@ -258,13 +209,37 @@ def load_encoder(
 
 
 def load_source(
-    source: EncoderSource, spec: EncoderSpec, compute: ComputeSpec
+    source: EncoderSource,
+    spec: EncoderSpec,
+    compute: ComputeSpec,
+    prepared: Path | None = None,
 ) -> Encoder:
-    """Load an encoder that was found, after comparing what is known of its files' digests."""
+    """Load an encoder that was found, after comparing what is known of its files' digests.
+
+    Parameters
+    ----------
+    source : EncoderSource
+    spec : EncoderSpec
+    compute : ComputeSpec
+    prepared : Path, optional
+        A row store's ``encoder`` directory of exactly this encoder, which saves the work of preparing it again.
+    """
     spec = replace(
         source.resolve(spec), encoder=source.name
     )  # no path of this machine travels with a predictor
     folder = source.fetch()
     check_digests(folder, str(source.identity.get("commit", "")))
+    if prepared is not None:
+        return Encoder(read_prepared(prepared, folder), spec, compute)
     lowercase = bool(source.identity.get("lowercase"))
-    return Encoder(read_checkpoint(folder, lowercase=lowercase), spec, compute)
+    checkpoint = read_checkpoint(folder, lowercase=lowercase)
+    return Encoder(with_recipe(checkpoint, spec, compute), spec, compute)
+
+
+def reference_encoder(source: EncoderSource, spec: EncoderSpec) -> Encoder:
+    """Return the encoder as transformers runs it, whole, in float32 on the processor: what others are compared with."""
+    spec = replace(source.resolve(spec), encoder=source.name, precision="float32")
+    lowercase = bool(source.identity.get("lowercase"))
+    checkpoint = read_checkpoint(source.fetch(), lowercase=lowercase)
+    engine = reference_engine(checkpoint, spec)
+    return Encoder(checkpoint, spec, ComputeSpec(device="cpu"), engine)

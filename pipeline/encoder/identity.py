@@ -35,7 +35,6 @@ from pipeline.errors import ConfigError, EncoderError, HubError, shown
 
 Sha256 = Callable[[Path], str]
 SCHEMA = 1  # raise when the meaning of stored features changes
-PRECISIONS = ("float32", "bfloat16")  # of the torch engine
 PATTERNS = (
     CONFIG,
     WEIGHTS,
@@ -170,10 +169,6 @@ def find_encoder(spec: EncoderSpec, sha256: Sha256) -> EncoderSource:
         If a hub revision is not known here and the hub does not answer.
     """
     name = spec.encoder
-    if spec.precision not in PRECISIONS:
-        raise EncoderError(
-            f"--precision {spec.precision} has no engine here; torch runs {', '.join(PRECISIONS)}. Choose one."
-        )
     if name == "minilm":
         source = _local(_minilm_folder(), "minilm", sha256)
         if source.identity["files"][WEIGHTS] != pins.MINILM_SHA256:

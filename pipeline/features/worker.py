@@ -148,7 +148,7 @@ class _Loader:
             from pipeline.encoder.frozen import load_source
 
             self._loaded = load_source(self.source(), self.spec, self._compute)
-            self.device = str(self._loaded.device)
+            self.device = self._loaded.device
         return self._loaded
 
 
@@ -158,7 +158,7 @@ def _publish_encoder(
     """Publish what a predictor needs beside the weights, so that exporting one imports no torch."""
     encoder = loader.encoder()
     source = loader.source().fetch()
-    from pipeline.encoder.folder import encoder_files
+    from pipeline.encoder.folder import QUANTIZED, encoder_files
 
     with publish_directory(
         folder / "encoder",
@@ -172,13 +172,17 @@ def _publish_encoder(
         config = json.dumps(encoder.checkpoint.config).encode()
         disk.write(draft.path / "config.json", config)
         disk.save_array(draft.path / "probes.npy", encoder.encode(PROBES))
+        if encoder.spec.precision == "int8":
+            from safetensors.numpy import save
+
+            disk.write(draft.path / QUANTIZED, save(encoder.checkpoint.weights))
         draft.facts["spec"] = asdict(loader.spec)
         draft.facts["special"] = encoder.checkpoint.special
         draft.facts["dim"] = encoder.dim
         draft.facts["files"] = {
             path.name: sha256_file(path) for path in encoder_files(source)
         }
-        draft.facts["parameters"] = sum(p.numel() for p in encoder.model.parameters())
+        draft.facts["parameters"] = encoder.engine.n_parameters
 
 
 def main() -> int:

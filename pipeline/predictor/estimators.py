@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from pipeline.config import ComputeSpec, EncoderSpec, HeadSpec, SplitSpec
 from pipeline.errors import DataError
+from pipeline.encoder.folder import QUANTIZED, WEIGHTS
 from pipeline.features.probes import PROBES
 from pipeline.heads.head import ARRAYS
 from pipeline.heads.logreg import fit_head
@@ -220,17 +221,18 @@ def parts_of(
     arrays: dict[str, NDArray[np.float64]],
 ) -> Parts:
     """Return the parts of a predictor made of a loaded encoder and a fitted head."""
-    from safetensors.torch import save
+    from safetensors.numpy import save
 
     from pipeline.heads.head import head_of
 
     features = encoder.encode(PROBES)
+    name = QUANTIZED if encoder.spec.precision == "int8" else WEIGHTS
     return Parts(
         spec=encoder.spec,
         config=json.dumps(encoder.checkpoint.config).encode(),
         tokenizer=encoder.tokenizer.to_str().encode(),
         special=encoder.checkpoint.special,
-        weights={"model.safetensors": save(encoder.checkpoint.weights)},
+        weights={name: save(encoder.checkpoint.weights)},
         head=head_params,
         head_arrays=arrays,
         probe_features=features,

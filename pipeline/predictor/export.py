@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import EncoderSpec
-from pipeline.encoder.folder import weight_names
+from pipeline.encoder.folder import QUANTIZED, weight_names
 from pipeline.encoder.identity import EncoderSource
 from pipeline.errors import ArtifactError
 from pipeline.heads.head import ARRAYS, load_head
@@ -44,13 +44,6 @@ def assemble(
     """
     manifest = check_contents(encoder_dir)
     facts = manifest["facts"]
-    folder = source.fetch()
-    weights = {name: (folder / name).read_bytes() for name in weight_names(folder)}
-    for name, data in weights.items():
-        if hashlib.sha256(data).hexdigest() != facts["files"].get(name):
-            raise ArtifactError(
-                f"{folder / name} changed since the features were made. Run the same command again."
-            )
     head = load_head(model_dir)
     probes = disk.load_array(encoder_dir / "probes.npy")
     return Predictor(
@@ -59,7 +52,7 @@ def assemble(
             config=disk.read(encoder_dir / "config.json"),
             tokenizer=disk.read(encoder_dir / "tokenizer.json"),
             special=facts["special"],
-            weights=weights,
+            weights=_weights(encoder_dir, source, facts["files"]),
             head=head.params(),
             head_arrays={name: getattr(head, name) for name in ARRAYS},
             probe_features=probes,
@@ -70,6 +63,22 @@ def assemble(
             },
         )
     )
+
+
+def _weights(
+    encoder_dir: Path, source: EncoderSource, digests: dict[str, str]
+) -> dict[str, bytes]:
+    """Return the safetensors files: the recipe's own where it made some, else the encoder's, compared with `digests`."""
+    if (encoder_dir / QUANTIZED).exists():
+        return {QUANTIZED: disk.read(encoder_dir / QUANTIZED)}
+    folder = source.fetch()
+    weights = {name: (folder / name).read_bytes() for name in weight_names(folder)}
+    for name, data in weights.items():
+        if hashlib.sha256(data).hexdigest() != digests.get(name):
+            raise ArtifactError(
+                f"{folder / name} changed since the features were made. Run the same command again."
+            )
+    return weights
 
 
 def make_card(report: dict[str, Any]) -> dict[str, Any]:  # Any: JSON values

@@ -1,0 +1,131 @@
+"""torch for BERT, DistilBERT and RoBERTa: the arithmetic of `pipeline.encoder.graph`, on any device of torch."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.config import EncoderSpec
+from pipeline.encoder.bert import AnyLinear, Bert, Layer, Linear, Norm
+from pipeline.encoder.device import choose_device, halving
+from pipeline.encoder.engine import check_pooler, layers_to_run
+from pipeline.encoder.pooling import POOLINGS
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class TorchEngine:
+    """A `pipeline.encoder.engine.Engine`.
+
+    Parameters
+    ----------
+    bert : Bert
+    spec : EncoderSpec
+    device : str
+        As for ``--device``.
+    """
+
+    def __init__(self, bert: Bert, spec: EncoderSpec, device: str) -> None:
+        check_pooler(bert, spec)
+        self._device = choose_device(device)
+        self._model = _Model(bert, spec, self._device)
+        self._position_ids = bert.position_ids
+        self.device = str(self._device)
+        self.n_parameters = bert.n_parameters
+        self.n_halved = 0
+        self.identity: dict[str, Any] = {  # Any: JSON values
+            "engine": "torch",
+            "version": torch.__version__,
+            "device": self._device.type,
+            "capabilities": [torch.backends.cpu.get_cpu_capability()],
+        }
+
+    def __call__(
+        self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Return the features of a batch: (n, t), (n, t) -> (n, d)."""
+        places = self._position_ids(input_ids).astype(np.int64)
+        found, n_halved = halving(self._features, input_ids, places, mask)
+        self.n_halved += n_halved
+        return found
+
+    @torch.inference_mode()
+    def _features(
+        self,
+        input_ids: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        mask: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
+        tensors = (
+            torch.from_numpy(array).to(self._device)
+            for array in (input_ids, positions, mask)
+        )
+        return np.asarray(self._model(*tensors).float().cpu().numpy())
+
+
+class _Model:
+    """The weights on a device, and the forward pass: hidden states are (n, t, d)."""
+
+    def __init__(self, bert: Bert, spec: EncoderSpec, device: torch.device) -> None:
+        self._device, self._dtype = device, DTYPES[spec.precision]
+        self._bert, self._pooling = bert, spec.pooling
+        self._tensors: dict[int, Tensor] = {}
+        self._layers = bert.layers[: layers_to_run(bert, spec)]
+
+    def __call__(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+        """Return features: ids, positions and mask of shape (n, t) -> (n, d)."""
+        x = (
+            self._tensor(self._bert.words)[ids]
+            + self._tensor(self._bert.positions)[positions]
+        )
+        x = self._norm(x, self._bert.norm)
+        seen = None if mask.all() else mask.bool()[:, None, None, :]  # (n, 1, 1, t)
+        only_first = self._pooling in ("cls", "pooler") and len(self._layers) > 0
+        for layer in self._layers[: len(self._layers) - only_first]:
+            x = self._layer(layer, x, x, seen)
+        if only_first:  # of the last layer nothing else is needed
+            x = self._layer(self._layers[-1], x[:, :1], x, seen)
+        if self._pooling == "pooler":
+            assert self._bert.pooler is not None  # as the engine saw
+            return torch.tanh(self._linear(x[:, 0], self._bert.pooler))
+        return POOLINGS[self._pooling](x.float(), mask)
+
+    def _layer(
+        self, layer: Layer, x: Tensor, states: Tensor, seen: Tensor | None
+    ) -> Tensor:
+        """Return the layer's output for the tokens `x`, which look at all `states`."""
+        parts = ((x, layer.query), (states, layer.key), (states, layer.value))
+        query, key, value = (self._heads(self._linear(of, by)) for of, by in parts)
+        found = functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=seen
+        )
+        gathered = found.transpose(1, 2).flatten(2)  # (n, t, d)
+        x = self._norm(self._linear(gathered, layer.out) + x, layer.attention_norm)
+        approximate = "none" if self._bert.gelu == "erf" else "tanh"
+        hidden = functional.gelu(self._linear(x, layer.up), approximate=approximate)
+        return self._norm(self._linear(hidden, layer.down) + x, layer.output_norm)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(n, t, d) -> (n, heads, t, d / heads)."""
+        return x.view(*x.shape[:2], self._bert.n_heads, -1).transpose(1, 2)
+
+    def _linear(self, x: Tensor, linear: AnyLinear) -> Tensor:
+        assert isinstance(linear, Linear)  # int8 is OpenVINO's
+        return functional.linear(
+            x, self._tensor(linear.weight), self._tensor(linear.bias)
+        )
+
+    def _norm(self, x: Tensor, norm: Norm) -> Tensor:
+        scale, shift = self._tensor(norm.scale), self._tensor(norm.shift)
+        return functional.layer_norm(x, scale.shape, scale, shift, self._bert.epsilon)
+
+    def _tensor(self, array: NDArray[np.float32]) -> Tensor:
+        """Return the array on the device, moved there once."""
+        known = self._tensors.get(id(array))
+        if known is None:
+            known = torch.tensor(array, dtype=self._dtype, device=self._device)
+            self._tensors[id(array)] = known
+        return known

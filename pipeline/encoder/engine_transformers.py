@@ -1,0 +1,177 @@
+"""transformers' own model, whole: for every architecture, and what the other engines are compared with."""
+
+import inspect
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_MAPPING
+from transformers.utils import logging as transformers_logging
+
+from pipeline.config import EncoderSpec
+from pipeline.encoder.checkpoint import REFUSED, Checkpoint
+from pipeline.encoder.device import choose_device, halving
+from pipeline.encoder.engine import no_pooler
+from pipeline.encoder.pooling import POOLINGS
+from pipeline.errors import EncoderError
+
+transformers_logging.set_verbosity_error()  # unused weights of other heads are no news here
+transformers_logging.disable_progress_bar()
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+IGNORED = {  # settings that choose kernels, possibly from a hub
+    "_attn_implementation",
+    "attn_implementation",
+    "_attn_implementation_internal",
+}
+
+
+class TransformersEngine:
+    """A `pipeline.encoder.engine.Engine`.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    spec : EncoderSpec
+    device : str
+        As for ``--device``.
+
+    Attributes
+    ----------
+    model : transformers.PreTrainedModel
+        In eval mode, without gradients.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, spec: EncoderSpec, device: str) -> None:
+        self._spec, self._device = spec, choose_device(device)
+        model = build_model(checkpoint)
+        if spec.pooling == "pooler" and getattr(model, "pooler", None) is None:
+            raise no_pooler(spec)
+        self.model = model.to(self._device, DTYPES[spec.precision])
+        self._takes = set(inspect.signature(model.forward).parameters)
+        self.device = str(self._device)
+        self.n_parameters = sum(p.numel() for p in model.parameters())
+        self.n_halved = 0
+        self.identity: dict[str, Any] = {  # Any: JSON values
+            "engine": "transformers",
+            "version": torch.__version__,
+            "device": self._device.type,
+            "capabilities": [torch.backends.cpu.get_cpu_capability()],
+        }
+
+    def __call__(
+        self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Return the features of a batch: (n, t), (n, t) -> (n, d).
+
+        Raises
+        ------
+        EncoderError
+            If the model was set to training mode.
+        """
+        if self.model.training:
+            raise EncoderError(
+                "The encoder was set to training mode, where dropout makes features random. "
+                "Call encoder.engine.model.eval()."
+            )
+        found, n_halved = halving(self._features, input_ids, mask)
+        self.n_halved += n_halved
+        return found
+
+    @torch.inference_mode()
+    def _features(
+        self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        inputs = {"input_ids": torch.from_numpy(input_ids).to(self._device)}
+        attention_mask = torch.from_numpy(mask).to(self._device)
+        if "attention_mask" in self._takes:
+            inputs["attention_mask"] = attention_mask
+        last = self._spec.layer == -1
+        out = self.model(**inputs, **({} if last else {"output_hidden_states": True}))
+        if self._spec.pooling == "pooler":
+            return np.asarray(out.pooler_output.float().cpu().numpy())  # (n, d)
+        hidden = (
+            out.last_hidden_state if last else out.hidden_states[self._spec.layer]
+        )  # (n, t, d)
+        return np.asarray(
+            POOLINGS[self._spec.pooling](hidden.float(), attention_mask).cpu().numpy()
+        )  # (n, d)
+
+
+def build_model(checkpoint: Checkpoint) -> Any:  # Any: transformers' models are untyped
+    """Return the model in eval mode, float32, on the CPU.
+
+    Raises
+    ------
+    EncoderError
+        If transformers does not know the architecture, or weights are missing.
+    """
+    try:
+        model, info = _instantiate(checkpoint)
+    except EncoderError:
+        raise
+    except Exception as error:  # a configuration can be wrong in as many ways as there are architectures
+        raise EncoderError(
+            f"No encoder can be built from this configuration: {error!r}. Fetch it again."
+        ) from error
+    missing = sorted(
+        name for name in info["missing_keys"] if not name.startswith("pooler.")
+    )
+    if missing or info["mismatched_keys"]:
+        raise EncoderError(
+            f"The weights do not fit the configuration: {len(missing)} missing, such as {missing[:3]}; "
+            f"{len(info['mismatched_keys'])} of another shape. Fetch the encoder again."
+        )
+    if any(name.startswith("pooler.") for name in info["missing_keys"]):
+        model.pooler = None  # untrained: transformers filled it with random numbers
+    return model.eval().requires_grad_(False)
+
+
+def _instantiate(
+    checkpoint: Checkpoint,
+) -> tuple[Any, dict[str, Any]]:  # Any: transformers' models are untyped
+    if REFUSED.intersection(checkpoint.config):
+        raise EncoderError(
+            f"The configuration asks for {', '.join(sorted(REFUSED.intersection(checkpoint.config)))}, which is never "
+            "used here. Choose another encoder."
+        )
+    kind = checkpoint.config["model_type"]
+    if kind not in CONFIG_MAPPING:
+        raise EncoderError(
+            f"transformers has no architecture {kind!r}. Update it, or choose another encoder."
+        )
+    settings = {
+        name: value for name, value in checkpoint.config.items() if name not in IGNORED
+    }
+    config = CONFIG_MAPPING[kind].from_dict(settings)
+    if type(config) not in MODEL_MAPPING:
+        raise EncoderError(
+            f"Architecture {kind!r} is not a text encoder. Choose another encoder."
+        )
+    if getattr(config, "is_encoder_decoder", False):
+        raise EncoderError(
+            f"Architecture {kind!r} is an encoder-decoder, not an encoder. Choose another encoder."
+        )
+    known = checkpoint.tokenizer.get_vocab_size()
+    if known > getattr(config, "vocab_size", known):
+        raise EncoderError(
+            f"The tokenizer knows {known:,} tokens, the encoder {config.vocab_size:,}: "
+            "they do not belong together. Fetch the encoder again."
+        )
+    architecture: Any = MODEL_MAPPING[type(config)]  # Any: a model class
+    if "input_ids" not in inspect.signature(architecture.forward).parameters:
+        raise EncoderError(
+            f"Architecture {kind!r} takes no tokens: it is for images or sound. Choose a text encoder."
+        )
+    model, info = architecture.from_pretrained(
+        None,
+        config=config,
+        state_dict={
+            name: torch.tensor(array) for name, array in checkpoint.weights.items()
+        },
+        dtype=torch.float32,
+        output_loading_info=True,
+    )
+    return model, info
