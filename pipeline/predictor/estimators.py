@@ -13,8 +13,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from pipeline.config import ComputeSpec, EncoderSpec, HeadSpec, SplitSpec
-from pipeline.errors import DataError
 from pipeline.encoder.folder import QUANTIZED, WEIGHTS
+from pipeline.errors import DataError
 from pipeline.features.probes import PROBES
 from pipeline.heads.head import ARRAYS
 from pipeline.heads.logreg import fit_head

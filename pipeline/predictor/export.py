@@ -68,7 +68,7 @@ def assemble(
 def _weights(
     encoder_dir: Path, source: EncoderSource, digests: dict[str, str]
 ) -> dict[str, bytes]:
-    """Return the safetensors files: the recipe's own where it made some, else the encoder's, compared with `digests`."""
+    """Return the safetensors files: of the recipe, else the encoder's own, compared with `digests`."""
     if (encoder_dir / QUANTIZED).exists():
         return {QUANTIZED: disk.read(encoder_dir / QUANTIZED)}
     folder = source.fetch()
