@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from pipeline import FeatureExtractor, TextClassifier, load_encoder, load_predictor
+from pipeline.encoder import frozen
 from pipeline.encoder.tolerance import TOLERANCE
 from pipeline.errors import ArtifactError, DataError
 from pipeline.predictor.file import save_predictor
@@ -388,3 +389,30 @@ def test_the_exported_file_works_without_the_encoder_folder(
     exported = load_predictor(job.artifacts / "latest" / "predictor.joblib")
 
     assert exported.predict(["the film is good"]).shape == (1,)
+
+
+class Off:
+    """An engine whose features are off by so much."""
+
+    def __init__(self, engine, by):
+        self._engine, self._by = engine, by
+        self.identity, self.device = engine.identity, engine.device
+
+    def __call__(self, ids, mask):
+        return self._engine(ids, mask) + np.float32(self._by)
+
+
+def test_an_engine_that_is_off_gives_way_to_torch(path, monkeypatch, caplog):
+    expected = load_predictor(path).transform(TEXTS)
+    make = frozen.make_engine
+
+    def off(checkpoint, spec, compute):
+        made = make(checkpoint, spec, compute)
+        return made if compute.backend == "torch" else Off(made, 0.01)
+
+    monkeypatch.setattr(frozen, "make_engine", off)
+    predictor = load_predictor(path)
+
+    np.testing.assert_allclose(predictor.transform(TEXTS), expected, atol=1e-5)
+    assert predictor.encoder.engine.identity["engine"] == "torch"
+    assert "OpenVINO gives features that differ by up to 0.01" in caplog.text

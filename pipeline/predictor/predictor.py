@@ -1,8 +1,9 @@
 """A trained predictor: texts in, labels out."""
 
 import json
+import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
     from pipeline.encoder.frozen import Encoder
     from pipeline.heads.head import Head
+
+
+logger = logging.getLogger(__name__)
+COMPARE = "Compare the versions in .card['versions'] with this environment."
+N_FIRST = 4  # probes encoded before the first text of a user
 
 
 @dataclass(frozen=True)
@@ -106,26 +112,56 @@ class Predictor:
         checked = checked_texts(texts)
         if not checked:
             return np.empty((0, len(self._parts.head_arrays["mean"])), dtype=np.float32)
-        stored = self.encoder.encode(checked).astype(self._parts.spec.feature_dtype)
-        return np.asarray(stored, dtype=np.float32)
+        return self._stored(self.encoder.encode(checked))
 
     @property
     def encoder(self) -> "Encoder":
         """The frozen encoder, built from the file's own bytes on first use."""
         with self._lock:
             if self._encoder is None:
-                from pipeline.encoder.checkpoint import checkpoint_of_bytes
-                from pipeline.encoder.frozen import Encoder
-
-                parts = self._parts
-                checkpoint = checkpoint_of_bytes(
-                    json.loads(parts.config),
-                    parts.tokenizer.decode(),
-                    parts.special,
-                    list(parts.weights.values()),
-                )
-                self._encoder = Encoder(checkpoint, parts.spec, ComputeSpec())
+                self._encoder = self._build_encoder()
             return self._encoder
+
+    def _build_encoder(self) -> "Encoder":
+        """Return the encoder on the fastest engine here; on torch if that one does not give the features of training.
+
+        A few probes tell: processors differ, and so may an engine's arithmetic.
+        """
+        from pipeline.encoder.checkpoint import checkpoint_of_bytes
+        from pipeline.encoder.frozen import Encoder
+
+        parts = self._parts
+        checkpoint = checkpoint_of_bytes(
+            json.loads(parts.config),
+            parts.tokenizer.decode(),
+            parts.special,
+            list(parts.weights.values()),
+        )
+        encoder = Encoder(checkpoint, parts.spec, ComputeSpec())
+        difference = self._difference(encoder, PROBES[:N_FIRST])
+        if (
+            difference <= self._allowed()
+            or encoder.engine.identity["engine"] != "openvino"
+        ):
+            return encoder
+        message = f"OpenVINO gives features that differ by up to {difference:.2g} from those of training"
+        if parts.spec.precision == "int8":
+            raise ArtifactError(f"{message}. {COMPARE}")
+        logger.warning("%s; torch is used instead.", message)
+        return Encoder(checkpoint, parts.spec, ComputeSpec(backend="torch"))
+
+    def _difference(self, encoder: "Encoder", probes: Sequence[str]) -> float:
+        """Return the largest difference of the first probes' features from those of training."""
+        found = self._stored(encoder.encode(probes))
+        return float(np.abs(found - self._parts.probe_features[: len(probes)]).max())
+
+    def _allowed(self) -> float:
+        return allowed_difference(self._parts.spec, self._parts.probe_features)
+
+    def _stored(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return features rounded as they were in the store."""
+        rounded = features.astype(self._parts.spec.feature_dtype)
+        return np.asarray(rounded, dtype=np.float32)
 
     @property
     def tokenizer(self) -> "PreTrainedTokenizerFast":
@@ -155,14 +191,11 @@ class Predictor:
         ArtifactError
             If it is beyond what rounding explains: another library, engine or damaged weights.
         """
-        difference = float(
-            np.abs(self.transform(PROBES) - self._parts.probe_features).max()
-        )
-        tolerance = allowed_difference(self._parts.spec, self._parts.probe_features)
-        if not difference <= tolerance:
+        difference = self._difference(self.encoder, PROBES)
+        if not difference <= self._allowed():
             raise ArtifactError(
                 f"The encoder gives other features here than in training: largest difference {difference:.2g}, "
-                f"expected at most {tolerance:g}. Compare the versions in .card['versions'] with this environment."
+                f"expected at most {self._allowed():g}. {COMPARE}"
             )
         return difference
 
