@@ -8,6 +8,7 @@ import inspect
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,6 +84,16 @@ class Encoder:
     def __repr__(self) -> str:
         """Name encoder, pooling, dimensions and device."""
         return f"<Encoder: {self.spec.encoder} [{self.spec.pooling}], {self.dim} dimensions, {self.device}>"
+
+    @property
+    def engine_identity(self) -> dict[str, Any]:  # Any: JSON values
+        """Return what computes, as far as it may move a feature's last digits."""
+        return {
+            "engine": "torch",
+            "version": torch.__version__.split("+")[0],
+            "device": self.device.type,
+            "capabilities": [],
+        }
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return one feature row a text, in input order; nothing is remembered between calls.
@@ -268,3 +279,16 @@ def load_source(
     check_digests(folder, str(source.identity.get("commit", "")))
     lowercase = bool(source.identity.get("lowercase"))
     return Encoder(read_checkpoint(folder, lowercase=lowercase), spec, compute)
+
+
+def reference_encoder(checkpoint: Checkpoint, spec: EncoderSpec) -> Encoder:
+    """Return what every engine is measured against: transformers' whole model on torch, float32, on the CPU.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    spec : EncoderSpec
+        Of the encoder to be measured, whatever its precision.
+    """
+    exact = replace(spec, precision="float32")
+    return Encoder(checkpoint, exact, ComputeSpec(backend="torch", device="cpu"))

@@ -9,7 +9,9 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
@@ -18,6 +20,7 @@ from pipeline.config import ComputeSpec, EncoderSpec
 from pipeline.datasets.table import StoredTexts
 from pipeline.encoder.identity import EncoderSource, find_encoder
 from pipeline.errors import EncoderError, PipelineError
+from pipeline.features.certificates import Certificates
 from pipeline.features.extract import Progress, Stopped, extract_missing, list_facts
 from pipeline.features.probes import PROBES
 from pipeline.features.store import FeatureStore
@@ -76,7 +79,13 @@ def work(request: Request, lines: Lines) -> dict[str, object]:
     began = time.monotonic()
     spec, compute = EncoderSpec(**request["encoder"]), ComputeSpec(**request["compute"])
     root, folder = Path(request["root"]), Path(request["folder"])
-    loader = _Loader(spec, compute, request["identity"])
+    certificates = Certificates(folder, request["encoder_key"])
+    loader = _Loader(
+        spec,
+        compute,
+        request["identity"],
+        partial(_certify, request, certificates, lines),
+    )
     store = FeatureStore(folder, root)
     publish = publish_directory(
         folder / "datasets" / request["name"],
@@ -103,6 +112,8 @@ def work(request: Request, lines: Lines) -> dict[str, object]:
         if n_halved:
             lines.send(warning=f"{n_halved} {HALVED}")
         lines.check()
+        if certificates.lack(spec.precision):
+            loader.encoder()
         if not is_complete(folder / "encoder", request["encoder_key"]):
             _publish_encoder(loader, request, root, folder)
         draft.facts.update(list_facts(keys_path, store, spec.max_length))
@@ -121,12 +132,17 @@ def work(request: Request, lines: Lines) -> dict[str, object]:
 
 
 class _Loader:
-    """Loads the encoder at most once, and only the one that the key was made from."""
+    """Loads the encoder at most once, and only the one that the key was made from; it is measured before it is used."""
 
     def __init__(
-        self, spec: EncoderSpec, compute: ComputeSpec, identity: dict[str, object]
+        self,
+        spec: EncoderSpec,
+        compute: ComputeSpec,
+        identity: dict[str, object],
+        certify: Callable[[Any], None],
     ) -> None:
         self.spec, self._compute, self._identity = spec, compute, identity
+        self._certify = certify
         self._loaded: Any = None  # Any: naming Encoder would import torch
         self.device: str | None = None
 
@@ -147,9 +163,34 @@ class _Loader:
         if self._loaded is None:
             from pipeline.encoder.frozen import load_source
 
-            self._loaded = load_source(self.source(), self.spec, self._compute)
-            self.device = str(self._loaded.device)
+            loaded = load_source(self.source(), self.spec, self._compute)
+            self._certify(loaded)
+            self._loaded, self.device = loaded, str(loaded.device)
         return self._loaded
+
+
+def _certify(
+    request: Request,
+    certificates: Certificates,
+    lines: Lines,
+    encoder: Any,  # Any: naming Encoder would import torch
+) -> None:
+    """Compare the encoder with float32 torch, if its engine never was in this store."""
+    from pipeline.encoder.frozen import reference_encoder
+    from pipeline.features.certify import certify
+
+    moved = certify(
+        encoder,
+        lambda: reference_encoder(encoder.checkpoint, encoder.spec),
+        StoredTexts(Path(request["table"])),
+        certificates,
+        root=Path(request["root"]),
+        before_publishing=lines.check,
+    )
+    if moved is not None:
+        lines.send(
+            warning=f"a damaged certificate was moved to {moved}; it was measured again"
+        )
 
 
 def _publish_encoder(
