@@ -251,6 +251,8 @@ class ComputeSpec(_Spec):
         ``auto`` (a GPU when there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
     batch_tokens : int or "auto"
         Tokens in one batch, padding included, >= 1.
+    allow_lossy : bool
+        Accept a precision that flips more labels than `pipeline.encoder.tolerance` allows.
     """
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -260,6 +262,7 @@ class ComputeSpec(_Spec):
     backend: str = "auto"
     device: str = "auto"
     batch_tokens: int | str = "auto"
+    allow_lossy: bool = False
 
     def __post_init__(self) -> None:
         """Check the values."""

@@ -19,7 +19,7 @@ from pipeline.storage import (
     link_or_copy,
 )
 from tasks import ledger
-from tasks.inventory import PINS, RESULTS, Inventory, Item, size_of
+from tasks.inventory import PARTS, PINS, RESULTS, Inventory, Item, size_of
 from tasks.train import TrainLogReg
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _unused_stages(
 ) -> Iterator[Removal]:
     needed = {item.store for item in inventory.of("features") if item.path in used}
     for item in inventory.items:
-        if item.path in used or item.kind in {"shards", "encoder"}:
+        if item.path in used or item.kind in PARTS:
             continue
         if item.kind == "features" and item.store not in needed:
             continue  # goes with its store

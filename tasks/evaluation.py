@@ -27,6 +27,7 @@ class EvaluateModel(
     """Figures with intervals beside the baselines': ``reports/<slug>-<key>/report.{json,md,html}``."""
 
     folder = "reports"
+    schema = 2
 
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:

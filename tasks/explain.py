@@ -82,6 +82,17 @@ def _damage(stage: Stage) -> Iterator[str]:
                 find_shards(directory.parent.parent, shards)
             except CacheError as error:
                 yield str(error)
+    if isinstance(stage, ExtractFeatures) and stage.directory.exists():
+        yield from _unmeasured(stage)
+
+
+def _unmeasured(stage: ExtractFeatures) -> Iterator[str]:
+    """Yield that the store lacks a certificate, where its precision needs one."""
+    if stage.certificates.lack(stage.spec.precision):
+        yield (
+            f"{stage.store} has no certificate of {stage.spec.recipe} against float32 torch; one is measured, "
+            "and nothing is encoded again for it"
+        )
 
 
 def _changes(name: str, stage: Stage, runs: Sequence[Json]) -> list[str]:

@@ -13,6 +13,7 @@ from pipeline.encoder import pins
 from pipeline.encoder.identity import EncoderSource, find_encoder
 from pipeline.errors import CacheError
 from pipeline.features import spawn
+from pipeline.features.certificates import Certificates
 from pipeline.features.shards import find_shards
 from pipeline.hub import COMMIT
 from pipeline.storage import DigestCache, is_complete, quarantine, read_manifest
@@ -26,16 +27,21 @@ logger = logging.getLogger(__name__)
 
 
 class FeaturesTarget(DirectoryTarget):
-    """A data set's feature list, with the shards it refers to and the encoder's own directory."""
+    """A data set's feature list, with the shards it refers to, the encoder's own directory and a certificate."""
 
-    def __init__(self, path: Path, key: str, encoder_key: str) -> None:
+    def __init__(
+        self, path: Path, key: str, certificates: Certificates, precision: str
+    ) -> None:
         super().__init__(path, key)
-        self.encoder_key = encoder_key
+        self.certificates = certificates
+        self.precision = precision
 
     def exists(self) -> bool:
-        """Tell whether list, shards and encoder directory are whole."""
-        store = self.path.parent.parent
-        if not (super().exists() and is_complete(store / "encoder", self.encoder_key)):
+        """Tell whether list, shards, encoder directory and, of a precision that needs one, a certificate are whole."""
+        store, key = self.certificates.store, self.certificates.encoder_key
+        if not (super().exists() and is_complete(store / "encoder", key)):
+            return False
+        if self.certificates.lack(self.precision):
             return False
         try:
             find_shards(store, read_manifest(self.path)["facts"]["shards"])
@@ -94,6 +100,11 @@ class ExtractFeatures(ComputeOptions, EncoderOptions, DatasetOptions, Stage):
         """Return the row store's folder."""
         return keyed_directory(self.root / self.folder, self.slug, self.encoder_key)
 
+    @property
+    def certificates(self) -> Certificates:
+        """Return what the row store knows of the engines that encoded."""
+        return Certificates(self.store, self.encoder_key)
+
     @cached_property
     def directory(self) -> Path:
         """Return the data set's feature list inside the row store."""
@@ -101,8 +112,12 @@ class ExtractFeatures(ComputeOptions, EncoderOptions, DatasetOptions, Stage):
 
     @property
     def directories(self) -> list[Path]:
-        """Return the feature list, the encoder's directory and the shards the list refers to."""
-        found = [self.directory, self.store / "encoder"]
+        """Return the feature list, the encoder's directory, the certificates and the shards the list refers to."""
+        found = [
+            self.directory,
+            self.store / "encoder",
+            *self.certificates.folders(),
+        ]
         with suppress(CacheError, KeyError):  # then the stage is not complete
             names = read_manifest(self.directory)["facts"]["shards"]
             found += find_shards(self.store, names)
@@ -138,7 +153,9 @@ class ExtractFeatures(ComputeOptions, EncoderOptions, DatasetOptions, Stage):
 
     def output(self) -> FeaturesTarget:
         """Return the target, for Luigi."""
-        return FeaturesTarget(self.directory, self.key, self.encoder_key)
+        return FeaturesTarget(
+            self.directory, self.key, self.certificates, self.spec.precision
+        )
 
     def produce(self, began: float) -> tuple[str, dict[str, object]]:
         """Let a process of its own encode; this one never imports torch."""

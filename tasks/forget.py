@@ -3,7 +3,7 @@
 import html
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,6 +94,8 @@ def forget(root: Path, text: str) -> Forgotten:
             if gone.intersection(item.path for item in shown)
         ]
         for item in going:
+            if item.kind == "certificates":
+                _look_for_rows(item.path, key, needles)
             found.removed.append(
                 f"{item.path.relative_to(root)} (made from a data set that holds it)"
             )
@@ -130,7 +132,7 @@ def _derived(inventory: Inventory, text: str, key: Keys) -> list[Item]:
     """Return what was made from a data set that holds the text, that data set included."""
     holders = [
         item
-        for item in inventory.of("datasets", "features")
+        for item in inventory.of("datasets", "features", "certificates")
         if (
             _table_holds(item.path, text)
             if item.kind == "datasets"
@@ -162,6 +164,14 @@ def _list_holds(folder: Path, key: Keys) -> bool:
         return bool((disk.load_array(folder / "keys.npy") == key).any())
     except (OSError, ValueError):
         return True
+
+
+def _look_for_rows(certificate: Path, key: Keys, needles: "_Needles") -> None:
+    """Let the scan look for the text's features in a certificate that goes; float32 torch's may be nowhere else."""
+    with suppress(OSError, ValueError, IndexError):  # damaged: nobody can say
+        here = disk.load_array(certificate / "keys.npy") == key
+        for name in ("reference", "features"):
+            needles.add_features(disk.load_array(certificate / f"{name}.npy")[here])
 
 
 def _forget_rows(store: Path, root: Path, key: Keys, needles: "_Needles") -> list[str]:

@@ -16,6 +16,11 @@ Json = dict[str, Any]  # Any: JSON values
 FOLDERS = tuple(dict.fromkeys(kind.folder for kind in KINDS))
 RESULTS = ("reports", "predictors")  # what people keep; everything else serves them
 PINS = "pins"
+PARTS = (
+    "encoder",
+    "certificates",
+    "shards",
+)  # of a row store, which stay as long as it
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,7 @@ class Item:
     Attributes
     ----------
     kind : str
-        Its folder: ``datasets``, ``splits``, …; a row store has ``features`` (a data set's list), ``encoder`` and
-        ``shards``.
+        Its folder: ``datasets``, ``splits``, …; a row store has ``features`` (a data set's list) and `PARTS`.
     path : Path
     manifest : dict or None
         None if it cannot be read.
@@ -49,7 +53,7 @@ class Item:
 
     @property
     def store(self) -> Path:
-        """Return the row store that a list, an encoder or a shard belongs to."""
+        """Return the row store that a list or one of its `PARTS` belongs to."""
         return self.path.parent if self.kind == "encoder" else self.path.parent.parent
 
     @cached_property
@@ -82,7 +86,7 @@ class Inventory:
         self.items = list(self._look())
         self._of_key: dict[str, list[Item]] = {}
         for item in self.items:
-            if item.key is not None and item.kind != "shards":
+            if item.key is not None and item.kind not in PARTS:
                 self._of_key.setdefault(item.key, []).append(item)
 
     def _look(self) -> Iterator[Item]:
@@ -94,7 +98,8 @@ class Inventory:
             for store in places:
                 if (store / "encoder").exists():
                     yield _item("encoder", store / "encoder")
-                for kind, below in (("features", "datasets"), ("shards", "shards")):
+                for below in ("datasets", "certificates", "shards"):
+                    kind = folder if below == "datasets" else below
                     yield from (_item(kind, path) for path in _folders(store / below))
 
     def of(self, *kinds: str) -> list[Item]:
@@ -115,8 +120,8 @@ class Inventory:
                     found[item.path] = item
                     todo += item.inputs
         stores = {item.store for item in found.values() if item.kind == "features"}
-        encoders = [item for item in self.of("encoder") if item.store in stores]
-        return [*found.values(), *encoders]
+        parts = self.of("encoder", "certificates")
+        return [*found.values(), *(item for item in parts if item.store in stores)]
 
     def made_from(self, keys: Iterable[str]) -> list[Item]:
         """Return what has one of the keys, and all that was made from it."""

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
-from pipeline.config import HeadSpec
+from pipeline.config import ComputeSpec, HeadSpec
 from pipeline.storage import Draft, disk
 from tasks.base import Stage
 from tasks.dataset import PrepareDataset
@@ -19,6 +20,9 @@ from tasks.options import (
 )
 from tasks.split import SplitDataset
 
+if TYPE_CHECKING:
+    from pipeline.heads.head import Head
+
 
 class FitLogReg(
     HeadOptions, ComputeOptions, EncoderOptions, SplitOptions, DatasetOptions, Stage
@@ -26,7 +30,7 @@ class FitLogReg(
     """Standardise and fit, searching C on the training rows: ``models/<slug>-<key>/``."""
 
     folder = "models"
-    schema = 2
+    schema = 3
 
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:
@@ -70,9 +74,28 @@ class FitLogReg(
         labels = load_labels(self.upstream["dataset"].directory)[fit]
         stored = StoredFeatures.of(self.upstream["features"].directory, self.root)
         head = fit_stored(stored.subset(fit), labels, self.spec, folds)
+        draft.facts["certificates"] = self._judge(head)
         save_head(head, draft.path)
         searched = (
             f", chosen of {len(head.search)} by cross-validation" if head.search else ""
         )
         ended = "" if head.converged else "; NOT CONVERGED"
         return f"{len(head.classes)} classes on {len(head.mean)} features, C = {head.C:g}{searched}{ended}"
+
+    def _judge(self, head: "Head") -> list[dict[str, Any]]:  # Any: JSON values
+        """Return the figures of every engine measured here, with the labels that flip; refuse too many.
+
+        A result that was once allowed stays: `allow_lossy` is part of no key.
+        """
+        from pipeline.heads.flips import check_flips, judge
+
+        features = self.upstream["features"]
+        assert isinstance(features, ExtractFeatures)  # as `upstream` made it
+        judged = [
+            {**manifest["facts"], "flips": judge(head, path)}
+            for path, manifest in features.certificates.whole()
+        ]
+        if not spec_of(self, ComputeSpec).allow_lossy:
+            for figures in judged:
+                check_flips(figures, features.spec.recipe)
+        return judged

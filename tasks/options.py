@@ -181,3 +181,8 @@ class ComputeOptions:
         significant=False,
         description="tokens in a batch, padding included",
     )
+    allow_lossy = luigi.BoolParameter(
+        default=ComputeSpec.allow_lossy,
+        significant=False,
+        description="accept a precision that flips more labels than is allowed",
+    )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tasks import ledger
-from tasks.inventory import Inventory, Item, said, size_of
+from tasks.inventory import PARTS, Inventory, Item, said, size_of
 
 N_NAMED = 2  # runs named a line
 
@@ -16,7 +16,7 @@ def status(root: Path) -> Iterator[str]:
     latest = inventory.latest()
     yield f"{'what':<11} {'size':>7} {'age':>7}  {'name':<40}  used by"
     for item in inventory.items:
-        if item.kind not in {"features", "encoder", "shards"}:
+        if item.kind not in {"features", *PARTS}:
             yield _line(item.kind, item, _runs(users.get(item.path, []), latest))
     for store in inventory.stores():
         yield from _store(inventory, store, users, latest)
@@ -40,12 +40,14 @@ def _store(
     users: dict[Path, list[str]],
     latest: str | None,
 ) -> Iterator[str]:
-    parts = [item for item in inventory.of("features", "shards") if item.store == store]
+    parts = [item for item in inventory.of("features", *PARTS) if item.store == store]
     shards = [item for item in parts if item.kind == "shards"]
+    n_measured = sum(item.kind == "certificates" for item in parts)
     rows = sum(item.manifest["facts"]["rows"] for item in shards if item.manifest)
     age_s = min((item.age_s for item in parts), default=0.0)
     name = (
-        f"{store.name}: {rows:,} rows in {len(shards)} shard{'s'[: len(shards) != 1]}"
+        f"{store.name}: {rows:,} rows in {len(shards)} shard{'s'[: len(shards) != 1]}, {n_measured} "
+        f"certificate{'s'[: n_measured != 1]}"
     )
     used = [run for item in parts for run in users.get(item.path, [])]
     runs = _runs(list(dict.fromkeys(used)), latest)

@@ -143,6 +143,7 @@ def test_compute_defaults_are_the_contract():
         "backend": "auto",
         "device": "auto",
         "batch_tokens": "auto",
+        "allow_lossy": False,
     }
 
 

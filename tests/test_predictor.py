@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from pipeline import FeatureExtractor, TextClassifier, load_encoder, load_predictor
-from pipeline.encoder import frozen
+from pipeline.encoder import engine
 from pipeline.encoder.tolerance import TOLERANCE
 from pipeline.errors import ArtifactError, DataError
 from pipeline.predictor.file import save_predictor
@@ -218,9 +218,9 @@ def test_self_check_is_silent_here_and_loud_on_other_weights(
 ):
     assert load_predictor(path).self_check() < TOLERANCE["float32"]
     changed = load_predictor(path)
-    engine = changed.encoder.engine
+    run = changed.encoder.engine
     monkeypatch.setattr(
-        changed.encoder, "engine", lambda ids, mask: 1.5 * engine(ids, mask)
+        changed.encoder, "engine", lambda ids, mask: 1.5 * run(ids, mask)
     )
     with pytest.raises(ArtifactError, match="Compare the versions"):
         changed.self_check()
@@ -404,13 +404,13 @@ class Off:
 
 def test_an_engine_that_is_off_gives_way_to_torch(path, monkeypatch, caplog):
     expected = load_predictor(path).transform(TEXTS)
-    make = frozen.make_engine
+    make = engine.make_engine
 
     def off(checkpoint, spec, compute):
         made = make(checkpoint, spec, compute)
         return made if compute.backend == "torch" else Off(made, 0.01)
 
-    monkeypatch.setattr(frozen, "make_engine", off)
+    monkeypatch.setattr("pipeline.encoder.frozen.make_engine", off)
     predictor = load_predictor(path)
 
     np.testing.assert_allclose(predictor.transform(TEXTS), expected, atol=1e-5)

@@ -55,6 +55,23 @@ def report():
             "longest_tokens": 150,
             "rows_cut": 2,
             "tokens_cut": 30,
+            "certificates": [
+                {
+                    "engine": "torch",
+                    "version": "2.13.0",
+                    "device": "cpu",
+                    "capabilities": [],
+                    "n": 1_024,
+                    "scale": 3.5,
+                    "largest": 0.01359,
+                    "mean": 0.0017,
+                    "cosine": 0.99995,
+                    "smallest_cosine": 0.99988,
+                    "batch_of_one": 1e-06,
+                    "batch_orders": 2.34e-06,
+                    "flips": 3,
+                }
+            ],
         },
         "split": {
             "mode": "official",
@@ -549,6 +566,8 @@ def test_every_form_says_what_it_was_made_of(render):
         "official: 1,120 rows fitted on, 40 scored (test)",
         "some/encoder, 66,362,880 parameters, 768 features, layer -1, float32-v1",
         "The 2 most confident of 10 errors",
+        "torch 2.13.0 on cpu beside float32 torch, 1,024 texts: features differ by 0.014 at most, 0.0017 on average; "
+        "cosine at least 0.999880; a text alone 1e-06, in another order 2.3e-06; 3 of 1,024 labels flip",
     ):
         assert all(fact in form for form in forms)
 

@@ -71,7 +71,7 @@ def test_status_shows_every_kind_with_its_size_and_users(frostbert, trained):
     assert code == 0
     for kind in ("datasets", "splits", "baselines", "models", "reports", "predictors"):
         assert f"{run.name} (latest)" in lines[kind]
-    assert "120 rows in 1 shard " in lines["features"]
+    assert "120 rows in 1 shard, 1 certificate " in lines["features"]
     assert lines["ledger"].endswith("1 line in runs.jsonl")
 
 
@@ -104,6 +104,7 @@ def test_verify_finds_nothing_in_a_whole_folder(frostbert):
         "features/*/shards/*/features.npy",
         "features/*/datasets/*/keys.npy",
         "features/*/encoder/probes.npy",
+        "features/*/certificates/*/reference.npy",
         "predictors/*/predictor.joblib",
         "reports/*/report.json",
         "splits/*/manifest.json",

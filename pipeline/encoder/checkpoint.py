@@ -167,6 +167,11 @@ def checkpoint_of_bytes(
     return Checkpoint(dict(config), _plain(tokenizer), dict(special), arrays)
 
 
+def to_bytes(weights: Weights) -> bytes:
+    """Return weights as a safetensors file."""
+    return bytes(safetensors.numpy.save(weights))
+
+
 def _read_weights(path: Path) -> Weights:
     try:
         return dict(safetensors.numpy.load_file(path))

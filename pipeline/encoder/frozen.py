@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +93,19 @@ class Encoder:
     def n_halved(self) -> int:
         """Return how often a batch was halved because the GPU's memory was full."""
         return self.engine.n_halved
+
+    @property
+    def engine_identity(self) -> dict[str, Any]:  # Any: JSON values
+        """Return what computes, as far as it may move a feature's last digits."""
+        return self.engine.identity
+
+    @property
+    def has_fallback(self) -> bool:
+        """Tell whether another engine could run the same recipe here."""
+        return (
+            self.engine.identity["engine"] == "openvino"
+            and self.spec.precision != "int8"
+        )
 
     def __repr__(self) -> str:
         """Name encoder, pooling, dimensions and device."""

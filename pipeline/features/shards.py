@@ -5,6 +5,7 @@
     <encoder-slug>-<fingerprint>/
       encoder/             what a predictor needs beside the weights, and the probes' features
       shards/<digest>/     keys.npy (m,) 16-byte strings, features.npy (m, d), tokens.npy (m,) int32
+      certificates/…/      what engines were measured (`pipeline.features.certificates`)
       datasets/<key>/      keys.npy (n,): a data set's features as references, in its order
 
 Each is a directory published whole (`pipeline.storage`). Shards are immutable and named by their content. One that

@@ -1,7 +1,7 @@
 """The process that encodes: ``python -m pipeline.features.worker``, started by `pipeline.features.spawn`.
 
 A request comes in as one JSON object on standard input; progress, warnings, the result or an error go out as JSON
-lines on standard output. torch lives and dies here, and its memory goes back to the machine.
+lines on standard output. The encoder lives and dies here, and its memory goes back to the machine.
 """
 
 import json
@@ -9,15 +9,17 @@ import os
 import signal
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
 from pipeline.config import ComputeSpec, EncoderSpec
 from pipeline.datasets.table import StoredTexts
+from pipeline.encoder.folder import QUANTIZED, encoder_files
 from pipeline.encoder.identity import EncoderSource, find_encoder
-from pipeline.errors import EncoderError, PipelineError
+from pipeline.errors import CacheError, EncoderError, PipelineError, UnreadableError
+from pipeline.features.certificates import Certificates
 from pipeline.features.extract import Progress, Stopped, extract_missing, list_facts
 from pipeline.features.probes import PROBES
 from pipeline.features.store import FeatureStore
@@ -26,6 +28,7 @@ from pipeline.storage import (
     is_complete,
     key_lock,
     publish_directory,
+    quarantine,
     sha256_file,
 )
 
@@ -74,9 +77,10 @@ class Lines:
 def work(request: Request, lines: Lines) -> dict[str, object]:
     """Encode what is missing, publish the data set's feature list, return what was done."""
     began = time.monotonic()
-    spec, compute = EncoderSpec(**request["encoder"]), ComputeSpec(**request["compute"])
+    spec = EncoderSpec(**request["encoder"])
     root, folder = Path(request["root"]), Path(request["folder"])
-    loader = _Loader(spec, compute, request["identity"])
+    certificates = Certificates(folder, request["encoder_key"])
+    loader = _Loader(request, certificates, lines)
     store = FeatureStore(folder, root)
     publish = publish_directory(
         folder / "datasets" / request["name"],
@@ -103,8 +107,9 @@ def work(request: Request, lines: Lines) -> dict[str, object]:
         if n_halved:
             lines.send(warning=f"{n_halved} {HALVED}")
         lines.check()
-        if not is_complete(folder / "encoder", request["encoder_key"]):
-            _publish_encoder(loader, request, root, folder)
+        if certificates.lack(spec.precision):
+            loader.encoder()
+        loader.publish()
         draft.facts.update(list_facts(keys_path, store, spec.max_length))
         draft.facts["elapsed_s"] = round(time.monotonic() - began, 3)
         draft.facts["batches_halved"] = n_halved
@@ -121,13 +126,20 @@ def work(request: Request, lines: Lines) -> dict[str, object]:
 
 
 class _Loader:
-    """Loads the encoder at most once, and only the one that the key was made from."""
+    """Loads the encoder at most once, and only the one that the key was made from; it is measured before it is used.
+
+    What a first loading prepared is kept in the row store, so that later ones need neither transformers nor torch.
+    """
 
     def __init__(
-        self, spec: EncoderSpec, compute: ComputeSpec, identity: dict[str, object]
+        self, request: Request, certificates: Certificates, lines: Lines
     ) -> None:
-        self.spec, self._compute, self._identity = spec, compute, identity
-        self._loaded: Any = None  # Any: naming Encoder would import torch
+        self._request, self._certificates, self._lines = request, certificates, lines
+        self.spec = EncoderSpec(**request["encoder"])
+        self._compute = ComputeSpec(**request["compute"])
+        self._root = Path(request["root"])
+        self._directory = Path(request["folder"]) / "encoder"
+        self._loaded: Any = None  # Any: naming Encoder would import its libraries
         self.device: str | None = None
 
     @property
@@ -136,53 +148,106 @@ class _Loader:
         return 0 if self._loaded is None else int(self._loaded.n_halved)
 
     def source(self) -> EncoderSource:
+        """Return where the encoder is.
+
+        Raises
+        ------
+        EncoderError
+            If it is another one than the key was made from.
+        """
         source = find_encoder(self.spec, sha256_file)
-        if source.identity != self._identity:
+        if source.identity != self._request["identity"]:
             raise EncoderError(
                 f"{self.spec.encoder} changed while the run was starting. Run the same command again."
             )
         return source
 
     def encoder(self) -> Any:
+        """Return the encoder, measured; on torch if OpenVINO was not asked for and computes something else."""
         if self._loaded is None:
-            from pipeline.encoder.frozen import load_source
-
-            self._loaded = load_source(self.source(), self.spec, self._compute)
-            self.device = self._loaded.device
+            loaded = self._load(self._compute)
+            try:
+                self._certify(loaded)
+            except EncoderError as error:
+                if self._compute.backend != "auto" or not loaded.has_fallback:
+                    raise
+                self._lines.send(warning=f"{error} torch does the work now.")
+                loaded = self._load(replace(self._compute, backend="torch"))
+                self._certify(loaded)
+            self._loaded, self.device = loaded, loaded.device
+            if self.spec.precision == "int8":  # a minute's work
+                self.publish()
         return self._loaded
 
+    def _load(self, compute: ComputeSpec) -> Any:
+        from pipeline.encoder.frozen import load_source
 
-def _publish_encoder(
-    loader: _Loader, request: Request, root: Path, folder: Path
-) -> None:
-    """Publish what a predictor needs beside the weights, so that exporting one imports no torch."""
-    encoder = loader.encoder()
-    source = loader.source().fetch()
-    from pipeline.encoder.folder import QUANTIZED, encoder_files
+        source = self.source()
+        if is_complete(self._directory, self._request["encoder_key"]):
+            try:
+                return load_source(source, self.spec, compute, self._directory)
+            except UnreadableError:
+                raise
+            except CacheError:
+                moved = quarantine(self._directory, root=self._root)
+                self._lines.send(
+                    warning=f"{self._directory} was damaged and moved to {moved}; it is made again"
+                )
+        return load_source(source, self.spec, compute)
 
-    with publish_directory(
-        folder / "encoder",
-        root=root,
-        stage="Encoder",
-        key=request["encoder_key"],
-        key_fields=request["encoder_key_fields"],
-    ) as draft:
-        tokenizer = encoder.tokenizer.to_str().encode()
-        disk.write(draft.path / "tokenizer.json", tokenizer)
-        config = json.dumps(encoder.checkpoint.config).encode()
-        disk.write(draft.path / "config.json", config)
-        disk.save_array(draft.path / "probes.npy", encoder.encode(PROBES))
-        if encoder.spec.precision == "int8":
-            from safetensors.numpy import save
+    def _certify(self, encoder: Any) -> None:
+        """Compare the encoder with float32 torch, if its engine never was in this store."""
+        from pipeline.encoder.frozen import reference_encoder
+        from pipeline.features.certify import certify
 
-            disk.write(draft.path / QUANTIZED, save(encoder.checkpoint.weights))
-        draft.facts["spec"] = asdict(loader.spec)
-        draft.facts["special"] = encoder.checkpoint.special
-        draft.facts["dim"] = encoder.dim
-        draft.facts["files"] = {
-            path.name: sha256_file(path) for path in encoder_files(source)
-        }
-        draft.facts["parameters"] = encoder.engine.n_parameters
+        moved = certify(
+            encoder,
+            lambda: reference_encoder(self.source(), self.spec),
+            StoredTexts(Path(self._request["table"])),
+            self._certificates,
+            root=self._root,
+            before_publishing=self._lines.check,
+        )
+        if moved is not None:
+            self._lines.send(
+                warning=f"a damaged certificate was moved to {moved}; it was measured again"
+            )
+
+    def publish(self) -> None:
+        """Publish, unless it is there, what a predictor needs beside the weights and a later loading saves."""
+        key = self._request["encoder_key"]
+        if is_complete(self._directory, key):
+            return
+        encoder = self.encoder()
+        if is_complete(self._directory, key):  # loading has published it
+            return
+        with publish_directory(
+            self._directory,
+            root=self._root,
+            stage="Encoder",
+            key=key,
+            key_fields=self._request["encoder_key_fields"],
+        ) as draft:
+            _write_encoder(encoder, draft.path)
+            draft.facts["spec"] = asdict(self.spec)
+            draft.facts["special"] = encoder.checkpoint.special
+            draft.facts["dim"] = encoder.dim
+            draft.facts["files"] = {
+                path.name: sha256_file(path)
+                for path in encoder_files(self.source().fetch())
+            }
+            draft.facts["parameters"] = encoder.engine.n_parameters
+
+
+def _write_encoder(encoder: Any, folder: Path) -> None:
+    """Write tokenizer, configuration, the probes' features, and the weights if the recipe made them."""
+    disk.write(folder / "tokenizer.json", encoder.tokenizer.to_str().encode())
+    disk.write(folder / "config.json", json.dumps(encoder.checkpoint.config).encode())
+    disk.save_array(folder / "probes.npy", encoder.encode(PROBES))
+    if encoder.spec.precision == "int8":
+        from pipeline.encoder.checkpoint import to_bytes
+
+        disk.write(folder / QUANTIZED, to_bytes(encoder.checkpoint.weights))
 
 
 def main() -> int:

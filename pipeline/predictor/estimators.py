@@ -221,8 +221,7 @@ def parts_of(
     arrays: dict[str, NDArray[np.float64]],
 ) -> Parts:
     """Return the parts of a predictor made of a loaded encoder and a fitted head."""
-    from safetensors.numpy import save
-
+    from pipeline.encoder.checkpoint import to_bytes
     from pipeline.heads.head import head_of
 
     features = encoder.encode(PROBES)
@@ -232,7 +231,7 @@ def parts_of(
         config=json.dumps(encoder.checkpoint.config).encode(),
         tokenizer=encoder.tokenizer.to_str().encode(),
         special=encoder.checkpoint.special,
-        weights={name: save(encoder.checkpoint.weights)},
+        weights={name: to_bytes(encoder.checkpoint.weights)},
         head=head_params,
         head_arrays=arrays,
         probe_features=features,

@@ -83,8 +83,10 @@ def _weights(
 
 def make_card(report: dict[str, Any]) -> dict[str, Any]:  # Any: JSON values
     """Return what made a predictor, from its report: data, encoder, split, head and figures."""
+    # what was measured of engines is no part of what made it, and may come to differ
+    skip = {"files", "certificates"}
     encoder = {
-        name: value for name, value in report["encoder"].items() if name != "files"
+        name: value for name, value in report["encoder"].items() if name not in skip
     }
     return {
         "dataset": {

@@ -139,15 +139,12 @@ class Predictor:
         )
         encoder = Encoder(checkpoint, parts.spec, ComputeSpec())
         difference = self._difference(encoder, PROBES[:N_FIRST])
-        if (
-            difference <= self._allowed()
-            or encoder.engine.identity["engine"] != "openvino"
-        ):
+        if difference <= self._allowed() or not encoder.has_fallback:
             return encoder
-        message = f"OpenVINO gives features that differ by up to {difference:.2g} from those of training"
-        if parts.spec.precision == "int8":
-            raise ArtifactError(f"{message}. {COMPARE}")
-        logger.warning("%s; torch is used instead.", message)
+        logger.warning(
+            "OpenVINO gives features that differ by up to %.2g from those of training; torch is used instead.",
+            difference,
+        )
         return Encoder(checkpoint, parts.spec, ComputeSpec(backend="torch"))
 
     def _difference(self, encoder: "Encoder", probes: Sequence[str]) -> float:

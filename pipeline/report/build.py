@@ -137,6 +137,7 @@ def class_numbers(
 def _encoder(inputs: ReportInputs) -> Json:
     facts = read_manifest(inputs.features)["facts"]
     encoder = read_manifest(inputs.features.parent.parent / "encoder")["facts"]
+    model = read_manifest(inputs.model)["facts"]
     return {
         "name": inputs.spec.encoder,
         "identity": inputs.identity,
@@ -148,6 +149,7 @@ def _encoder(inputs: ReportInputs) -> Json:
         "max_length": inputs.spec.max_length,
         "recipe": inputs.spec.recipe,
         "feature_dtype": inputs.spec.feature_dtype,
+        "certificates": model["certificates"],
         "rows": facts["rows"],
         **facts["tokens"],
     }
