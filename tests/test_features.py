@@ -55,7 +55,7 @@ def test_extract_does_not_load_the_encoder_when_all_is_known(store):
     extract(store, TEXTS, WordLengthEncoder())
 
     class Untouched:
-        def encode_batches(self, texts):
+        def tokenize(self, texts):
             raise AssertionError("nothing is missing")
 
     done = extract(store, TEXTS[::-1], Untouched())
@@ -147,13 +147,13 @@ def test_every_damaged_shard_is_named(store):
 
 
 def test_long_texts_are_encoded_fewer_at_a_time(store, monkeypatch):
-    monkeypatch.setattr("pipeline.features.extract.WINDOW_CHARS", 10)
+    monkeypatch.setattr("pipeline.encoder.batching.WINDOW_CHARS", 10)
     sizes = []
 
     class Counting(WordLengthEncoder):
-        def encode_batches(self, texts):
+        def tokenize(self, texts):
             sizes.append(len(texts))
-            yield from super().encode_batches(texts)
+            return super().tokenize(texts)
 
     extract(store, ["a" * n for n in range(1, 9)], Counting())
 
