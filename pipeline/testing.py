@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.encoder.batching import EncodedRows
+from pipeline.encoder.batching import EncodedRows, Tokens
 
 
 class TextList:
@@ -52,7 +52,7 @@ class WordLengthEncoder:
     Attributes
     ----------
     seen : list of str
-        Every text that was encoded, in that order.
+        Every text that was tokenized, in that order.
     """
 
     def __init__(self, dim: int = 3, batch_size: int = 2) -> None:
@@ -60,18 +60,23 @@ class WordLengthEncoder:
         self.batch_size = batch_size
         self.seen: list[str] = []
 
-    def encode_batches(self, texts: Sequence[str]) -> Iterator[EncodedRows]:
-        """Yield the texts' features; a word is a token."""
-        rows = np.arange(len(texts), dtype=np.int64)[::-1]
-        for begin in range(0, len(rows), self.batch_size):
-            part = rows[begin : begin + self.batch_size]
-            self.seen += [texts[i] for i in part]
-            words = [texts[i].split() for i in part]
-            n_tokens = np.array([len(row) for row in words], dtype=np.int32)
-            yield EncodedRows(
-                part, np.stack([self._row(row) for row in words]), n_tokens
-            )
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        """Return the lengths of each text's words as its ids; of no words, a 0."""
+        self.seen += texts
+        words = [text.split() for text in texts]
+        ids = [np.array([len(word) for word in row] or [0], np.int32) for row in words]
+        return Tokens(ids, np.array([len(row) for row in words], dtype=np.int32))
 
-    def _row(self, words: list[str]) -> NDArray[np.float32]:
-        lengths = [len(word) for word in words[: self.dim]]
-        return np.array(lengths + [0] * (self.dim - len(lengths)), dtype=np.float32)
+    def encode_tokens(self, tokens: Tokens) -> Iterator[EncodedRows]:
+        """Yield the texts' features."""
+        order = np.arange(len(tokens.ids), dtype=np.int64)[::-1]
+        for begin in range(0, len(order), self.batch_size):
+            rows = order[begin : begin + self.batch_size]
+            features = np.stack([self._row(tokens.ids[i]) for i in rows])
+            n_padded = len(rows) * int(tokens.lengths[rows].max())
+            yield EncodedRows(rows, features, tokens.n_tokens[rows], n_padded)
+
+    def _row(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
+        row = np.zeros(self.dim, dtype=np.float32)
+        row[: len(ids)] = ids[: self.dim]
+        return row

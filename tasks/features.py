@@ -21,7 +21,7 @@ from tasks import stop
 from tasks.base import DirectoryTarget, Stage, keyed_directory
 from tasks.dataset import PrepareDataset
 from tasks.options import ComputeOptions, DatasetOptions, EncoderOptions, spec_of
-from tasks.progress import show_progress
+from tasks.progress import said_rates, show_progress
 
 logger = logging.getLogger(__name__)
 
@@ -186,8 +186,8 @@ class ExtractFeatures(ComputeOptions, EncoderOptions, DatasetOptions, Stage):
                 request, on_message
             )  # Any: JSON values
         said = f"{done['rows_encoded']:,} texts encoded, {done['rows_reused']:,} rows from the store"
-        if done["rows_per_s"]:
-            said += f", {done['rows_per_s']:,} rows/s on {done['device']}"
+        if "rows_per_s" in done:
+            said += f", {said_rates(done)} on {done['device']}"
         return said, {
             "rows_encoded": done["rows_encoded"],
             "rows_reused": done["rows_reused"],

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import luigi
@@ -35,23 +36,17 @@ def show_progress(task: luigi.Task) -> Iterator[Callable[[Message], None]]:
 @contextmanager
 def _bar() -> Iterator[Callable[[Message], None]]:
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, Progress, TextColumn
 
     columns = (
         TextColumn("encoding"),
         BarColumn(),
         TextColumn("{task.percentage:.0f} %"),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[pace]}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        row = bar.add_task("encoding", total=1.0, rate="loading the encoder")
-        yield lambda p: bar.update(row, completed=p["share"], rate=_rate(p))
+        row = bar.add_task("encoding", total=1.0, pace="loading the encoder")
+        yield lambda p: bar.update(row, completed=p["share"], pace=_pace(p))
 
 
 @contextmanager
@@ -62,22 +57,31 @@ def _lines() -> Iterator[Callable[[Message], None]]:
         nonlocal last
         if time.monotonic() - last >= LINE_EVERY_S:
             last = time.monotonic()
-            left_s = p["elapsed_s"] * (1 / p["share"] - 1)
-            logger.info(
-                "encoding: %s of %s texts, %s, about %.0f s left",
-                f"{p['done']:,}",
-                f"{p['total']:,}",
-                _rate(p),
-                left_s,
-            )
+            logger.info("encoding: %s", _counted(p))
 
     yield on_progress
 
 
-def _rate(p: Message) -> str:
+def _counted(p: Message) -> str:
+    return f"{p['done']:,} of {p['total']:,} texts, about {_pace(p)}"
+
+
+def _pace(p: Message) -> str:
     elapsed_s = max(p["elapsed_s"], 1e-6)
+    left_s = elapsed_s * (1 / p["share"] - 1)
+    rates = {
+        "rows_per_s": p["done"] / elapsed_s,
+        "tokens_per_s": p["tokens"] / elapsed_s,
+        "padding_share": 1 - p["tokens"] / p["padded"],
+    }
+    return f"{timedelta(seconds=round(left_s))} left, {said_rates(rates)}"
+
+
+def said_rates(rates: Message) -> str:
+    """Return rows/s, tokens/s and the padding share in words."""
     return (
-        f"{p['done'] / elapsed_s:,.0f} rows/s ({p['tokens'] / elapsed_s:,.0f} tokens/s)"
+        f"{rates['rows_per_s']:,.1f} rows/s ({rates['tokens_per_s']:,.0f} tokens/s, "
+        f"{100 * rates['padding_share']:.1f} % padding)"
     )
 
 
@@ -85,20 +89,23 @@ class _LuigiStatus:
     """Luigi's progress of a task: rarely, since a central scheduler is asked over the network, and never fatal."""
 
     def __init__(self, task: luigi.Task) -> None:
-        self._set = task.set_progress_percentage  # None unless Luigi runs the task
+        self._set_percentage: Any = task.set_progress_percentage  # Any: as luigi's
+        self._set_message: Any = task.set_status_message
+        self._is_heard = self._set_percentage is not None  # Luigi runs the task
         self._last = 0.0
 
     def __call__(self, p: Message) -> None:
-        if self._set is None or time.monotonic() - self._last < STATUS_EVERY_S:
+        if not self._is_heard or time.monotonic() - self._last < STATUS_EVERY_S:
             return
         self._last = time.monotonic()
         try:
-            self._set(100 * p["done"] // p["total"])
+            self._set_percentage(int(100 * p["share"]))
+            self._set_message(_counted(p))
         except (
             Exception
         ) as error:  # a scheduler that went away must not fail the encoding
             logger.debug("no status to the scheduler: %s", error)
-            self._set = None
+            self._is_heard = False
 
 
 def rows_read() -> Callable[[int], None]:

@@ -54,7 +54,7 @@ def test_the_ids_of_a_long_text_are_those_of_the_whole(
 
     ids, n_tokens = TokenCutter(tokenizers[kind], max_length, 0)([LONG[name]])
 
-    assert ids[0] == (whole[0][0] or [0])
+    assert ids[0].tolist() == (whole[0][0] or [0])
     n_pieces = len(LONG[name]) // 75 + 1
     assert abs(n_tokens[0] - whole[0][1]) <= 2 * n_pieces
 
@@ -93,7 +93,7 @@ def test_long_and_short_texts_keep_their_order(tokenizers, small_pieces):
     ids, n_tokens = cutter(texts)
 
     alone = [cutter([text]) for text in texts]
-    assert ids == [row for (row,), _ in alone]
+    assert [row.tolist() for row in ids] == [row.tolist() for (row,), _ in alone]
     assert n_tokens.tolist() == [n for _, (n,) in alone]
 
 
@@ -135,7 +135,7 @@ encoder = load_encoder("minilm")
 text = "the film is very good but too long, " * 277_778
 encoder.encode([text[:100_000]])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-(batch,) = encoder.encode_batches([text])
+(batch,) = encoder.encode_tokens(encoder.tokenize([text]))
 grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
 same = np.allclose(batch.features, encoder.encode([text[:5_000]]), atol=1e-6)
 print(json.dumps([len(text), batch.n_tokens.tolist(), bool(same), grown]))
@@ -155,7 +155,7 @@ def test_a_lone_surrogate_is_a_replacement_character_to_the_tokenizer(tokenizers
 
     ids, n_tokens = cutter(["bad \ud800 film", "bad \ufffd film", "\udfff"])
 
-    assert ids[0] == ids[1]
+    assert ids[0].tolist() == ids[1].tolist()
     assert n_tokens[0] == n_tokens[1]
     assert row_key("bad \ud800 film") != row_key("bad \ufffd film")
 
@@ -177,4 +177,4 @@ def test_texts_that_look_alike_are_texts_of_their_own(tokenizers, one, other):
     (a, b), _ = TokenCutter(tokenizers["roberta"], 16, 0)([one, other])
 
     assert row_key(one) != row_key(other)
-    assert a != b
+    assert a.tolist() != b.tolist()

@@ -1,13 +1,18 @@
 import shutil
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.config import ComputeSpec, EncoderSpec
+from pipeline.encoder import batching
 from pipeline.errors import CacheError, EncoderError
 from pipeline.features import keys as keys_module
-from pipeline.features import part
-from pipeline.features.extract import Progress, list_facts
+from pipeline.features import part, worker
+from pipeline.features.extract import Extraction, Progress, Stopped, list_facts
 from pipeline.features.keys import row_key, row_keys
 from pipeline.features.store import FeatureStore
 from pipeline.testing import WordLengthEncoder
@@ -55,7 +60,7 @@ def test_extract_does_not_load_the_encoder_when_all_is_known(store):
     extract(store, TEXTS, WordLengthEncoder())
 
     class Untouched:
-        def encode_batches(self, texts):
+        def tokenize(self, texts):
             raise AssertionError("nothing is missing")
 
     done = extract(store, TEXTS[::-1], Untouched())
@@ -147,13 +152,13 @@ def test_every_damaged_shard_is_named(store):
 
 
 def test_long_texts_are_encoded_fewer_at_a_time(store, monkeypatch):
-    monkeypatch.setattr("pipeline.features.extract.WINDOW_CHARS", 10)
+    monkeypatch.setattr("pipeline.encoder.batching.WINDOW_CHARS", 10)
     sizes = []
 
     class Counting(WordLengthEncoder):
-        def encode_batches(self, texts):
+        def tokenize(self, texts):
             sizes.append(len(texts))
-            yield from super().encode_batches(texts)
+            return super().tokenize(texts)
 
     extract(store, ["a" * n for n in range(1, 9)], Counting())
 
@@ -216,3 +221,138 @@ def test_a_store_whose_shards_are_gone_knows_nothing(store):
     store.load()
 
     assert store.missing(done.keys).all()
+
+
+def threads():
+    return [t.name for t in threading.enumerate() if t.name.startswith("one-ahead")]
+
+
+@pytest.fixture
+def small_windows(monkeypatch):
+    """Let texts be sorted two at a time, and every batch be a part."""
+    monkeypatch.setattr(batching, "WINDOW", 2)
+    monkeypatch.setattr(part, "PART_S", 0.0)
+
+
+SIX = ["a", "bb b", "ccc", "d d d", "ee", "f"]
+
+
+def test_progress_counts_tokens_and_padding(store):
+    seen: list[Progress] = []
+
+    extract(store, ["a b c", "d", "e f"], WordLengthEncoder(), on_progress=seen.append)
+
+    assert [(p.tokens, p.padded) for p in seen] == [(3, 4), (6, 7)]
+
+
+def test_the_share_is_one_of_tokens_within_a_window(store, monkeypatch):
+    monkeypatch.setattr(batching, "WINDOW", 3)
+    seen: list[Progress] = []
+    texts = ["x", "y", "a b c d e f g h", "new", "other", "a b"]
+
+    extract(store, texts, WordLengthEncoder(batch_size=1), on_progress=seen.append)
+
+    assert [p.share for p in seen] == pytest.approx(
+        [0.5 * 0.8, 0.5 * 0.9, 0.5, 0.5 + 0.5 * 0.5, 0.5 + 0.5 * 0.75, 1.0]
+    )
+
+
+def test_the_next_texts_are_tokenized_while_others_are_encoded(store, small_windows):
+    """Encoding a window waits until the next one is being tokenized, and that for a third never begins."""
+    asked = [threading.Event() for _ in range(4)]
+
+    class Waiting(WordLengthEncoder):
+        n_windows = 0
+
+        def tokenize(self, texts):
+            asked[len(self.seen) // 2].set()
+            return super().tokenize(texts)
+
+        def encode_tokens(self, tokens):
+            self.n_windows += 1
+            last = self.n_windows == 3
+            assert last or asked[self.n_windows].wait(10)
+            assert last or not asked[self.n_windows + 1].wait(0.02)
+            yield from super().encode_tokens(tokens)
+
+    done = extract(store, SIX, Waiting())
+
+    assert done.rows_encoded == 6
+    assert store.features(done.keys)[:2].tolist() == [[1, 0, 0], [2, 1, 0]]
+
+
+def test_an_encoder_that_fails_in_the_middle_leaves_finished_parts_and_no_thread(
+    store, small_windows
+):
+    class Failing(WordLengthEncoder):
+        def encode_tokens(self, tokens):
+            yield from super().encode_tokens(tokens)
+            if len(self.seen) >= 4:
+                raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        extract(store, SIX, Failing())
+
+    assert threads() == []
+    encoder = WordLengthEncoder()
+    done = extract(store, SIX, encoder)
+    assert 2 <= len(encoder.seen) < 6
+    assert store.features(done.keys)[5].tolist() == [1, 0, 0]
+
+
+def test_texts_that_cannot_be_tokenized_end_it_after_those_before(store, small_windows):
+    class Failing(WordLengthEncoder):
+        def tokenize(self, texts):
+            if "ee" in texts:
+                raise ValueError("cannot be tokenized")
+            return super().tokenize(texts)
+
+    seen: list[Progress] = []
+    with pytest.raises(ValueError, match="cannot be tokenized"):
+        extract(store, SIX, Failing(), on_progress=seen.append)
+
+    assert [p.done for p in seen] == [2, 4]
+    assert threads() == []
+    encoder = WordLengthEncoder()
+    extract(store, SIX, encoder)
+    assert encoder.seen == ["ee", "f"]
+
+
+def test_a_stopped_extraction_stores_before_it_waits_for_the_tokenizer(
+    store, monkeypatch
+):
+    monkeypatch.setattr(batching, "WINDOW", 2)
+    is_asked = threading.Event()
+    found: list[Path] = []
+
+    class Slow(WordLengthEncoder):
+        def tokenize(self, texts):
+            if "ccc" in texts:
+                is_asked.set()
+                ends = time.monotonic() + 10
+                while not found and time.monotonic() < ends:
+                    found.extend(store.folder.glob("shards/*"))
+            return super().tokenize(texts)
+
+    def stop(_):
+        assert is_asked.wait(10)
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        extract(store, SIX, Slow(), on_progress=stop)
+
+    assert len(found) == 1
+    assert threads() == []
+
+
+def test_rates_are_those_of_what_was_encoded():
+    done = Extraction(
+        n=30, rows_encoded=20, damaged=[], tokens=75, padded=100, elapsed_s=10.0
+    )
+
+    assert worker._rates(done) == {
+        "rows_per_s": 2.0,
+        "tokens_per_s": 7.5,
+        "padding_share": 0.25,
+    }
+    assert worker._rates(replace(done, rows_encoded=0)) == {}

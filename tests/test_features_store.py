@@ -342,13 +342,13 @@ def test_stored_texts_know_their_lines_and_odd_characters(tmp_path):
 
 
 def test_an_extraction_in_windows_equals_one_in_one_go(store, tmp_path, monkeypatch):
-    from pipeline.features import extract as extract_module
+    from pipeline.encoder import batching
     from pipeline.testing import WordLengthEncoder
 
     texts = [f"{'a' * (i % 7 + 1)} {'b' * (i % 3)}{i}" for i in range(50)] * 2
     whole = extract(store, texts, WordLengthEncoder(batch_size=8))
     expected = store.features(whole.keys)
-    monkeypatch.setattr(extract_module, "WINDOW", 7)
+    monkeypatch.setattr(batching, "WINDOW", 7)
     other = FeatureStore(
         tmp_path / "artifacts" / "features" / "y", tmp_path / "artifacts"
     )

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import re
 import threading
 import time
 
@@ -30,6 +31,7 @@ def test_a_run_needs_no_scheduler_flag_or_folder_and_ends_with_its_figures(
     assert report == "report     artifacts/latest/report.html"
     assert predictor == "predictor  artifacts/latest/predictor.joblib"
     assert (job.cwd / "artifacts/latest/predictor.joblib").is_file()
+    assert re.search(r"rows/s \([\d,]+ tokens/s, \d+\.\d % padding\) on ", done.err)
 
 
 @WORKERS

@@ -5,7 +5,9 @@ row does not depend on its neighbours beyond float rounding.
 """
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import ComputeSpec, EncoderSpec
+from pipeline.encoder.ahead import one_ahead
 from pipeline.encoder.batching import (
     EncodedRows,
+    TokenBudget,
+    Tokens,
     batches_by_length,
     not_finite,
     padded,
+    windows,
 )
 from pipeline.encoder.checkpoint import Checkpoint, read_checkpoint, read_prepared
 from pipeline.encoder.engine import (
@@ -35,10 +41,8 @@ from pipeline.errors import EncoderError, PipelineError, listed, shown
 from pipeline.storage import sha256_file
 
 logger = logging.getLogger(__name__)
-WINDOW = (
-    16_384  # texts sorted together: bounds memory, and padding gains nothing from more
-)
-CPU_BATCH_TOKENS = 2_048
+CPU_BATCH_TOKENS = 1_024
+CPU_BATCH_TOKENS_TRIED = (512, 2_048, 4_096)
 GPU_BATCH_TOKENS = 65_536
 
 
@@ -79,10 +83,12 @@ class Encoder:
         )
         self.engine = engine or make_engine(checkpoint, spec, compute)
         self.dim = self._find_dim()
-        default = CPU_BATCH_TOKENS if self.device == "cpu" else GPU_BATCH_TOKENS
-        self.batch_tokens = (
-            default if compute.batch_tokens == "auto" else int(compute.batch_tokens)
-        )
+        if compute.batch_tokens != "auto":
+            self.budget = TokenBudget(int(compute.batch_tokens))
+        elif self.device == "cpu":
+            self.budget = TokenBudget(CPU_BATCH_TOKENS, CPU_BATCH_TOKENS_TRIED)
+        else:
+            self.budget = TokenBudget(GPU_BATCH_TOKENS)
 
     @property
     def device(self) -> str:
@@ -130,33 +136,37 @@ class Encoder:
         EncoderError
             If the encoder returns NaN or infinity.
         """
-        out = np.empty((len(texts), self.dim), dtype=np.float32)
-        for batch in self.encode_batches(texts):
-            broken = ~np.isfinite(batch.features).all(axis=1)
-            if broken.any():
-                rows = batch.rows[broken].tolist()
-                raise not_finite(len(rows), len(batch.rows), listed(rows))
-            out[batch.rows] = batch.features
-        return out
-
-    def encode_batches(self, texts: Sequence[str]) -> Iterator[EncodedRows]:
-        """Yield the texts' features batch by batch, each row exactly once, in no particular order.
-
-        Features may hold NaN or infinity; `encode` and the extraction refuse them.
-        """
         if isinstance(texts, str):
             raise TypeError(
                 f"texts is a single str, expected a sequence of str. Pass [{texts[:20]!r}]."
             )
-        for begin in range(0, len(texts), WINDOW):
-            tokens, n_tokens = self.tokenize(texts[begin : begin + WINDOW])
-            for rows in batches_by_length(
-                [len(ids) for ids in tokens], self.batch_tokens
-            ):
-                features = self._forward([tokens[i] for i in rows])
-                yield EncodedRows(begin + rows, features, n_tokens[rows])
+        out = np.empty((len(texts), self.dim), dtype=np.float32)
+        begin = 0
+        with closing(one_ahead(map(self.tokenize, windows(texts)))) as ahead:
+            for tokens in ahead:
+                for batch in self.encode_tokens(tokens):
+                    broken = ~np.isfinite(batch.features).all(axis=1)
+                    if broken.any():
+                        rows = (begin + batch.rows[broken]).tolist()
+                        raise not_finite(len(rows), len(batch.rows), listed(rows))
+                    out[begin + batch.rows] = batch.features
+                begin += len(tokens.ids)
+        return out
 
-    def _forward(self, tokens: list[list[int]]) -> NDArray[np.float32]:
+    def encode_tokens(self, tokens: Tokens) -> Iterator[EncodedRows]:
+        """Yield the features of tokenized texts batch by batch, each row exactly once, in no particular order.
+
+        Features may hold NaN or infinity; `encode` and the extraction refuse them.
+        """
+        lengths = tokens.lengths
+        for rows in batches_by_length(lengths, self.budget):
+            n_padded = len(rows) * int(lengths[rows[0]])
+            began = time.perf_counter()
+            features = self._forward([tokens.ids[i] for i in rows])
+            self.budget.note(n_padded, time.perf_counter() - began)
+            yield EncodedRows(rows, features, tokens.n_tokens[rows], n_padded)
+
+    def _forward(self, tokens: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         return self.engine(*padded(tokens, self.checkpoint.pad_id))
 
     def _find_dim(self) -> int:

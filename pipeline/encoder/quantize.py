@@ -64,7 +64,9 @@ def quantize(bert: Bert, tokenizer: Tokenizer, spec: EncoderSpec) -> Bert:
     return replace(bert, layers=tuple(layers))
 
 
-def _calibration_tokens(tokenizer: Tokenizer, max_length: int) -> Iterator[list[int]]:
+def _calibration_tokens(
+    tokenizer: Tokenizer, max_length: int
+) -> Iterator[NDArray[np.int32]]:
     """Yield the ids of the calibration texts, then of random ones."""
     texts = files("pipeline.encoder").joinpath("calibration.txt").read_text("utf-8")
     cut = TokenCutter(tokenizer, max_length, filler=0)
@@ -77,7 +79,7 @@ def _calibration_tokens(tokenizer: Tokenizer, max_length: int) -> Iterator[list[
     for _ in range(N_RANDOM):
         size = min(drawn.randint(*RANDOM_TOKENS), max(1, max_length - len(special)))
         middle = [plain[i] for i in drawn.randint(0, len(plain), size)]
-        yield special[:1] + middle + special[1:]
+        yield np.array(special[:1] + middle + special[1:], dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,12 @@ class _Inputs:
     down: Array
 
 
-def _inputs(bert: Bert, tokens: list[list[int]], layer: int) -> _Inputs:
+def _inputs(bert: Bert, tokens: list[NDArray[np.int32]], layer: int) -> _Inputs:
     """Run the encoder up to a layer and return what its linear maps get of the tokens that are no padding."""
     graph = build_graph(bert, pooling="mean", n_layers=layer + 1, probed=layer)
     request = compile_graph(graph, "f32").create_infer_request()
     found: list[list[Array]] = []
-    for rows in batches_by_length([len(ids) for ids in tokens], BATCH_TOKENS):
+    for rows in batches_by_length([len(ids) for ids in tokens], lambda: BATCH_TOKENS):
         ids, mask = padded([tokens[i] for i in rows], 0)
         kept = mask.ravel().astype(bool)
         outputs = request.infer(graph_inputs(bert, ids, mask))

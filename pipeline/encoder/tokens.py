@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from pipeline.encoder.batching import Tokens
 from pipeline.errors import EncoderError
 
 SURROGATES = re.compile("[\ud800-\udfff]")
@@ -39,22 +40,20 @@ class TokenCutter:
         self._filler = filler
         self._n_special: int = tokenizer.num_special_tokens_to_add(is_pair=False)
 
-    def __call__(
-        self, texts: Sequence[str]
-    ) -> tuple[list[list[int]], NDArray[np.int32]]:
+    def __call__(self, texts: Sequence[str]) -> Tokens:
         """Return the ids of each text, cut, and how many there were before.
 
         A lone surrogate, which no tokenizer takes, counts as U+FFFD. Texts over `LONG_CHARS` characters are counted
         in pieces split at white space, so their number may differ by a few; their ids are those of the whole text.
         """
-        ids: list[list[int]] = []
+        ids: list[NDArray[np.int32]] = []
         counts: list[int] = []
         for portion in _portions([SURROGATES.sub("\ufffd", text) for text in texts]):
             is_long = len(portion[0]) > LONG_CHARS
             found = [self._long(portion[0])] if is_long else self._short(portion)
-            ids += [row or [self._filler] for row, _ in found]
+            ids += [np.array(row or [self._filler], dtype=np.int32) for row, _ in found]
             counts += [n for _, n in found]
-        return ids, np.array(counts, dtype=np.int32)
+        return Tokens(ids, np.array(counts, dtype=np.int32))
 
     def _short(self, texts: list[str]) -> list[tuple[list[int], int]]:
         whole = [encoding.ids for encoding in self._whole.encode_batch_fast(texts)]

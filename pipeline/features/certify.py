@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import EncoderSpec
-from pipeline.encoder.batching import EncodedRows
+from pipeline.encoder.batching import EncodedRows, Tokens
 from pipeline.encoder.certificate import Measured, check, measure, spread
 from pipeline.errors import CacheError, UnreadableError
 from pipeline.features.certificates import Certificates, Place
@@ -37,7 +37,11 @@ class Encoder(Protocol):
         """Return what computes."""
         ...
 
-    def encode_batches(self, texts: Sequence[str]) -> Iterator[EncodedRows]:
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        """Return the texts' ids."""
+        ...
+
+    def encode_tokens(self, tokens: Tokens) -> Iterator[EncodedRows]:
         """Yield each text's features exactly once, in any order."""
         ...
 
@@ -108,7 +112,7 @@ def _is_sound(path: Path) -> bool:
 
 def _features_of(encoder: Encoder, texts: Sequence[str]) -> NDArray[np.float32]:
     """Return the features, NaN and all, shape (n, d)."""
-    batches = list(encoder.encode_batches(texts))
+    batches = list(encoder.encode_tokens(encoder.tokenize(texts)))
     rows = np.concatenate([batch.rows for batch in batches])
     features = np.concatenate([batch.features for batch in batches])
     return np.asarray(features[np.argsort(rows)], dtype=np.float32)

@@ -6,6 +6,7 @@ does not grow with the data but for some 30 bytes a row.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,15 +14,20 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.encoder.batching import EncodedRows, not_finite
+from pipeline.encoder.ahead import one_ahead
+from pipeline.encoder.batching import EncodedRows, Tokens, not_finite, windows
 from pipeline.errors import EncoderError
-from pipeline.features.keys import begin_keys, first_of_each, key_blocks, row_keys
+from pipeline.features.keys import (
+    Keys,
+    begin_keys,
+    first_of_each,
+    key_blocks,
+    row_keys,
+)
 from pipeline.features.part import Part
 from pipeline.features.store import FeatureStore
 from pipeline.storage import disk
 
-WINDOW = 16_384  # texts handed to the encoder at once: what it sorts by length together
-WINDOW_CHARS = 64 * 2**20
 N_NAMED = 5
 
 
@@ -32,7 +38,11 @@ class Stopped(BaseException):
 class Encoder(Protocol):
     """What the extraction needs of an encoder."""
 
-    def encode_batches(self, texts: Sequence[str]) -> Iterator[EncodedRows]:
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        """Return the texts' ids; called in a thread of its own while others are encoded."""
+        ...
+
+    def encode_tokens(self, tokens: Tokens) -> Iterator[EncodedRows]:
         """Yield each text's features exactly once, in any order."""
         ...
 
@@ -64,7 +74,9 @@ class Progress:
     done, total : int
         Texts encoded, and texts to encode.
     tokens : int
-        Tokens encoded.
+        Tokens encoded, without those that were cut.
+    padded : int
+        Tokens computed: those and padding.
     share : float
         Of the work: of some thousand texts the long ones come first, so their number alone would mislead.
     elapsed_s : float
@@ -74,6 +86,7 @@ class Progress:
     done: int
     total: int
     tokens: int
+    padded: int
     share: float
     elapsed_s: float
 
@@ -90,6 +103,8 @@ class Extraction:
         Distinct texts that went through the encoder.
     damaged : list of str
         Shards that were moved to quarantine; their rows were encoded again.
+    tokens, padded : int
+        Tokens encoded, without those that were cut; the same and padding.
     elapsed_s : float
         Seconds of encoding and storing, loading not included.
     """
@@ -97,6 +112,8 @@ class Extraction:
     n: int
     rows_encoded: int
     damaged: list[str]
+    tokens: int
+    padded: int
     elapsed_s: float
 
 
@@ -137,16 +154,18 @@ def extract_missing(
     _write_keys(texts, keys_path)
     damaged = store.load()
     wanted, broken = _find_missing(keys_path, len(texts), store)
-    n_new = int(wanted.sum())
-    began = time.monotonic()
-    if n_new:
-        encoder = load_encoder()
-        began = time.monotonic()
-        work = _Work(texts, store, np.dtype(feature_dtype), n_new, on_progress)
-        work.encode(wanted, encoder)
-    elapsed_s = time.monotonic() - began
+    work = _Work(texts, wanted, Part(store, np.dtype(feature_dtype)), on_progress)
+    if work.total:
+        work.encode(load_encoder())
     store.compact()
-    return Extraction(len(texts), n_new, damaged + broken, elapsed_s)
+    return Extraction(
+        n=len(texts),
+        rows_encoded=work.total,
+        damaged=damaged + broken,
+        tokens=work.tokens,
+        padded=work.padded,
+        elapsed_s=work.elapsed_s,
+    )
 
 
 def _write_keys(texts: Texts, path: Path) -> None:
@@ -186,23 +205,13 @@ def _find_missing(
     return wanted, damaged
 
 
-def _windows(
-    texts: Texts, wanted: NDArray[np.bool_]
-) -> Iterator[tuple[NDArray[np.int64], list[str]]]:
-    """Yield the wanted rows' numbers and texts, as many at a time as are sorted by length together."""
-    rows: list[int] = []
-    window: list[str] = []
-    n_chars = 0
-    for begin, block in texts.blocks(wanted):
-        for i in np.flatnonzero(wanted[begin : begin + len(block)]).tolist():
-            rows.append(begin + i)
-            window.append(block[i])
-            n_chars += len(block[i])
-            if len(window) == WINDOW or n_chars >= WINDOW_CHARS:
-                yield np.array(rows), window
-                rows, window, n_chars = [], [], 0
-    if window:
-        yield np.array(rows), window
+@dataclass(frozen=True)
+class _Window:
+    """Texts that are sorted by length together: their row numbers, keys and ids."""
+
+    rows: NDArray[np.int64]
+    keys: Keys
+    tokens: Tokens
 
 
 class _Work:
@@ -211,44 +220,65 @@ class _Work:
     def __init__(
         self,
         texts: Texts,
-        store: FeatureStore,
-        dtype: np.dtype[np.floating],
-        total: int,
+        wanted: NDArray[np.bool_],
+        part: Part,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
-        self._texts, self._total = texts, total
-        self._part = Part(store, dtype)
+        self._texts, self._wanted, self._part = texts, wanted, part
         self._report = on_progress or (lambda _: None)
-        self._began = time.monotonic()
-        self._n_tokens = 0
+        self.total = int(wanted.sum())
+        self.tokens = self.padded = 0
+        self.elapsed_s = 0.0
 
-    def encode(self, wanted: NDArray[np.bool_], encoder: Encoder) -> None:
-        try:
-            for rows, window in _windows(self._texts, wanted):
-                self._encode_window(rows, window, encoder)
-        except Stopped:
-            self._part.flush_if_any_differ()
-            raise
+    def encode(self, encoder: Encoder) -> None:
+        began = time.monotonic()
+        with closing(one_ahead(self._tokenized(encoder))) as ahead:
+            try:
+                for window in ahead:
+                    for share in self._encode_window(window, encoder):
+                        self.elapsed_s = time.monotonic() - began
+                        self._report(self._progress(share))
+                        self._part.flush_if_due()
+            except Stopped:
+                self._part.flush_if_any_differ()
+                raise
         self._part.flush()
+        self.elapsed_s = time.monotonic() - began
 
-    def _encode_window(
-        self, rows: NDArray[np.int64], window: list[str], encoder: Encoder
-    ) -> None:
-        part = self._part
-        keys, before = row_keys(window), part.rows
-        n_chars = np.array([len(text) + 1 for text in window])
-        chars = 0
-        for batch in encoder.encode_batches(window):
-            self._check_finite(batch, rows[batch.rows])
-            part.add(keys[batch.rows], batch)
-            self._n_tokens += int(batch.n_tokens.sum())
-            chars += int(n_chars[batch.rows].sum())
-            share = (before + len(window) * chars / int(n_chars.sum())) / self._total
-            elapsed_s = time.monotonic() - self._began
-            self._report(
-                Progress(part.rows, self._total, self._n_tokens, share, elapsed_s)
-            )
-            part.flush_if_due()
+    def _tokenized(self, encoder: Encoder) -> Iterator[_Window]:
+        rows = np.flatnonzero(self._wanted)
+        begin = 0
+        for texts in windows(self._wanted_texts()):
+            part = rows[begin : begin + len(texts)]
+            yield _Window(part, row_keys(texts), encoder.tokenize(texts))
+            begin += len(texts)
+
+    def _wanted_texts(self) -> Iterator[str]:
+        for begin, block in self._texts.blocks(self._wanted):
+            for i in np.flatnonzero(self._wanted[begin : begin + len(block)]).tolist():
+                yield block[i]
+
+    def _encode_window(self, window: _Window, encoder: Encoder) -> Iterator[float]:
+        """Encode a window; yield the share of all work that is done, after each batch."""
+        before, begin = self._part.rows, self.tokens
+        lengths = window.tokens.lengths
+        for batch in encoder.encode_tokens(window.tokens):
+            self._check_finite(batch, window.rows[batch.rows])
+            self._part.add(window.keys[batch.rows], batch)
+            self.tokens += int(lengths[batch.rows].sum())
+            self.padded += batch.n_padded
+            done = (self.tokens - begin) / int(lengths.sum())
+            yield (before + len(lengths) * done) / self.total
+
+    def _progress(self, share: float) -> Progress:
+        return Progress(
+            done=self._part.rows,
+            total=self.total,
+            tokens=self.tokens,
+            padded=self.padded,
+            share=share,
+            elapsed_s=self.elapsed_s,
+        )
 
     def _check_finite(self, batch: EncodedRows, rows: NDArray[np.int64]) -> None:
         """Make sure that a batch can be stored; `rows` are its texts' positions in the data set.

@@ -20,7 +20,13 @@ from pipeline.encoder.folder import QUANTIZED, encoder_files
 from pipeline.encoder.identity import EncoderSource, find_encoder
 from pipeline.errors import CacheError, EncoderError, PipelineError, UnreadableError
 from pipeline.features.certificates import Certificates
-from pipeline.features.extract import Progress, Stopped, extract_missing, list_facts
+from pipeline.features.extract import (
+    Extraction,
+    Progress,
+    Stopped,
+    extract_missing,
+    list_facts,
+)
 from pipeline.features.probes import PROBES
 from pipeline.features.store import FeatureStore
 from pipeline.storage import (
@@ -118,10 +124,19 @@ def work(request: Request, lines: Lines) -> dict[str, object]:
         "rows_encoded": done.rows_encoded,
         "rows_reused": done.n - done.rows_encoded,
         "encode_s": round(done.elapsed_s, 3),
-        "rows_per_s": round(done.rows_encoded / done.elapsed_s, 1)
-        if done.elapsed_s
-        else None,
+        **_rates(done),
         "device": loader.device,
+    }
+
+
+def _rates(done: Extraction) -> dict[str, float]:
+    """Return how fast the texts went through the encoder; nothing if there were none."""
+    if not done.rows_encoded:
+        return {}
+    return {
+        "rows_per_s": round(done.rows_encoded / done.elapsed_s, 1),
+        "tokens_per_s": round(done.tokens / done.elapsed_s, 1),
+        "padding_share": round(1 - done.tokens / done.padded, 4),
     }
 
 
