@@ -121,10 +121,9 @@ def read_rows(path: Path, n: int | None = None) -> list[tuple[str, str]]:
     pairs = [line.split("\t", 1) for line in lines]
     if pairs[0][0].lower() in TEXT_NAMES:
         del pairs[0]
-    labels = {text: label for text, label in reversed(pairs)}  # the first of each
-    return [(text, labels[text]) for text in dict.fromkeys(text for text, _ in pairs)][
-        :n
-    ]
+    labels = {pair[0]: pair[-1] for pair in reversed(pairs)}  # the first of each
+    texts = list(dict.fromkeys(pair[0] for pair in pairs))
+    return [(text, labels[text]) for text in texts[:n]]
 
 
 def read_texts(path: Path, n: int | None = None) -> list[str]:

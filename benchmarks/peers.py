@@ -20,16 +20,17 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 # everything is here, and nothing calls home
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: importing it fails
 
-import numpy as np
-
 Encode = Callable[[list[str]], Any]  # Any: an array, of whichever library
 Loader = Callable[[str, int], Encode]  # a folder and a number of threads
+Backend = Literal["torch", "onnx", "openvino"]
 MAX_LENGTH, BATCH = 128, 32  # tokens kept of a text; what the tools default to
 LIBRARIES = (
     *("torch", "transformers", "sentence-transformers", "optimum"),
@@ -72,7 +73,7 @@ def feature_pipeline(folder: str, _threads: int) -> Encode:
     ]
 
 
-def with_cls(folder: str, backend: str, **options: object) -> Any:
+def with_cls(folder: str, backend: Backend, **options: object) -> Any:
     """Return a SentenceTransformer with [CLS] pooling."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer

@@ -5,6 +5,7 @@ that int8 passes from one to the next as int8. What is not installed, or has no 
 """
 
 import argparse
+import copy
 import importlib.util
 import json
 import os
@@ -13,12 +14,11 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: importing it fails
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: importing it fails
 
 Weights = list[NDArray[np.float32]]  # shape (k, m) each
 Run = Callable[[], object]
@@ -27,6 +27,7 @@ CHAINS = {
     "768x768": [(768, 768)] * 4,
     "768x3072, 3072x768": [(768, 3072), (3072, 768)] * 2,
 }
+ENDS = tuple(np.float32(end) for end in (-1, 1, -1, 1))  # of int8's range, in and out
 REPETITIONS, MIN_S = 3, 0.1  # best of; for so long, where products are small
 
 
@@ -55,10 +56,11 @@ def with_torch(
     yield "float32", lambda: layers(inputs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is to move to a package of its own
-        quantized = torch.ao.quantization.quantize_dynamic(layers, dtype=torch.qint8)
+        quantize = torch.ao.quantization.quantize_dynamic
+        quantized = quantize(layers, dtype=torch.qint8)  # type: ignore[no-untyped-call]
     yield "int8", lambda: quantized(inputs)
     if torch.cpu._is_avx512_bf16_supported():
-        halved, half = layers.bfloat16(), inputs.bfloat16()
+        halved, half = copy.deepcopy(layers).bfloat16(), inputs.bfloat16()
         yield "bfloat16", lambda: halved(half)
 
 
@@ -73,7 +75,7 @@ def with_openvino(
         node = inputs = ops.parameter(list(x.shape), np.float32)
         for weight in weights:
             if int8:
-                node = ops.fake_quantize(node, *np.float32([-1, 1, -1, 1]), levels=256)
+                node = ops.fake_quantize(node, *ENDS, levels=256)
                 whole = ops.constant((weight * 127).astype(np.int8).T.copy())
                 scale = ops.constant(np.full((weight.shape[1], 1), 1 / 127, np.float32))
                 factor = ops.multiply(ops.convert(whole, np.float32), scale)

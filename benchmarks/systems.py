@@ -24,7 +24,7 @@ OURS_COMMAND = (sys.executable, "-m", "benchmarks.ours")
 PAUSE_S = 0.3  # OpenMP's threads keep a core busy for a while after their last work
 
 
-class SystemFailed(RuntimeError):
+class SystemFailedError(RuntimeError):
     """A system could not do what it was asked; the message says why, on one line."""
 
 
@@ -68,7 +68,7 @@ class System:
 
     Raises
     ------
-    SystemFailed
+    SystemFailedError
         If it cannot be started or loaded.
     """
 
@@ -89,7 +89,7 @@ class System:
             )
         except OSError as error:
             self._log.close()
-            raise SystemFailed(str(error)) from error
+            raise SystemFailedError(str(error)) from error
         try:
             facts = self._ask(load=name, threads=threads, **{"from": str(source)})
         except BaseException:
@@ -103,7 +103,7 @@ class System:
 
         Raises
         ------
-        SystemFailed
+        SystemFailedError
         """
         time.sleep(PAUSE_S)
         out = Path(self._folder.name) / "features.npy"
@@ -121,10 +121,12 @@ class System:
         else:
             line = self._process.stdout.readline()
         if not line:
-            raise SystemFailed(f"ended with {self._process.wait()}: {self._last_word()}")
+            raise SystemFailedError(
+                f"ended with {self._process.wait()}: {self._last_word()}"
+            )
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise SystemFailed(" ".join(str(answer["error"]).split()))
+            raise SystemFailedError(" ".join(str(answer["error"]).split()))
         return answer
 
     def _last_word(self) -> str:
