@@ -198,7 +198,7 @@ def best_products(python: str, threads: int) -> list[dict[str, Any]]:
     chosen = sys.executable if importlib.util.find_spec("openvino") else python
     script = str(Path(__file__).with_name("products.py"))
     found: list[dict[str, Any]] = json.loads(
-        timed([chosen, script, "--threads", str(threads)]).stdout
+        timed([chosen, "-P", script, "--threads", str(threads)]).stdout
     )
     return found
 
@@ -304,6 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, write ``bench.json`` and ``bench.md``, print the latter."""
     options = options_of(arguments)
     limit_threads(options.threads)
+    facts = machine(options.threads)
     texts = read_texts(options.texts, options.rows)
     commands = dict.fromkeys(OURS, OURS_COMMAND) | dict.fromkeys(
         PEERS, peers_command(options.peers)
@@ -318,7 +319,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             threads=options.threads,
         )
     products = best_products(options.peers, options.threads)
-    facts = machine(options.threads)
     targets = [
         *target_rows(results),
         *share_rows(results, products, flop, len(texts)),

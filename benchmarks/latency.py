@@ -230,6 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, write ``latency.json`` and ``latency.md``, print the latter."""
     options = options_of(arguments)
     limit_threads(options.threads)
+    facts = machine(options.threads)
     with (
         encoder_folder(options.encoder) as encoder,
         tempfile.TemporaryDirectory() as name,
@@ -247,7 +248,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         alone, rates = loaded(predictor, encoder, theirs, options)
     rows = rows_of(first, done, alone, rates)
-    facts = machine(options.threads)
     everything = {
         "machine": facts,
         "first": {who: [asdict(one) for one in ended] for who, ended in first.items()},

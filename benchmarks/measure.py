@@ -83,7 +83,7 @@ def limit_threads(n: int) -> None:
 
 
 def machine(threads: int) -> dict[str, object]:
-    """Return what a reader has to know of this machine."""
+    """Return what a reader has to know of this machine; ask before measuring, for the load."""
     info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     fields = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
     facts = {name.strip(): value.strip() for name, value in fields.items()}
@@ -95,6 +95,7 @@ def machine(threads: int) -> dict[str, object]:
         "cores": os.cpu_count(),
         "threads": threads,
         "memory_gb": round(memory / 1e9, 1),
+        "load": round(os.getloadavg()[0], 1),  # a busy machine measures its neighbours
         "python": platform.python_version(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
@@ -105,6 +106,7 @@ def described(facts: Mapping[str, object]) -> str:
     return (
         f"{facts['date']}: {facts['processor']} ({', '.join(map(str, facts['instructions']))}), "  # type: ignore[call-overload]  # a list
         f"{facts['cores']} cores, {facts['threads']} threads for every engine, {facts['memory_gb']} GB, "
+        f"load {facts['load']} before, "
         f"Python {facts['python']}"
     )
 

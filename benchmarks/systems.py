@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -88,7 +88,7 @@ class System:
                 encoding="utf-8",
             )
         except OSError as error:
-            self._log.close()
+            self._clean()
             raise SystemFailedError(str(error)) from error
         try:
             facts = self._ask(load=name, threads=threads, **{"from": str(source)})
@@ -140,8 +140,12 @@ class System:
         assert self._process.stdout
         self._process.kill()
         self._process.wait()
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):  # what was not sent yet
+            self._process.stdin.close()
         self._process.stdout.close()
+        self._clean()
+
+    def _clean(self) -> None:
         self._log.close()
         self._folder.cleanup()
 
@@ -159,7 +163,7 @@ class System:
 
 def peers_command(python: str) -> tuple[str, ...]:
     """Return what starts a peer's process."""
-    return (python, str(PEERS_FILE))
+    return (python, "-P", str(PEERS_FILE))  # -P: our modules' names hide no library
 
 
 @contextmanager
