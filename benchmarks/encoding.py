@@ -15,7 +15,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,11 @@ def measure(
         The encoder.
     texts : list of str
     repetitions, threads : int
+
+    Raises
+    ------
+    SystemFailedError
+        If transformers, which all are compared with, cannot run.
     """
     results = {name: Measured() for name in commands}
     running: dict[str, System] = {}
@@ -123,6 +128,8 @@ def measure(
                 system = System(name, commands[name], folder, threads)
                 running[name] = stack.enter_context(system)
                 results[name].versions = system.versions
+        if REFERENCE not in running:
+            raise SystemFailedError(f"{REFERENCE}: {results[REFERENCE].error}")
         reference = running[REFERENCE].encode(texts, each=True).features
         for name, system in running.items():
             with noted(results[name]):
@@ -137,19 +144,13 @@ def measure(
     return results
 
 
-class noted:  # noqa: N801  # reads as a word of the language
-    """Keeps the error of a system that fails; the others go on."""
-
-    def __init__(self, result: Measured) -> None:
-        self._result = result
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: object, error: object, trace: object) -> bool:
-        if isinstance(error, SystemFailedError):
-            self._result.error = str(error)
-        return isinstance(error, SystemFailedError)
+@contextmanager
+def noted(result: Measured) -> Iterator[None]:
+    """Keep the error of a system that fails; the others go on."""
+    try:
+        yield
+    except SystemFailedError as error:
+        result.error = str(error)
 
 
 def ratio(results: Results, ours: str, peer: str) -> Spread | None:
@@ -229,14 +230,14 @@ def target_rows(results: Results) -> Iterator[tuple[str, str, str, str]]:
             f"{target.ours} / {target.peer}",
             f">= {target.at_least:g} x",
             f"{found.text(2)} x" if found else "-",
-            verdict(found and found.median >= target.at_least),
+            verdict(found.median >= target.at_least if found else None),
         )
     difference = results["frostbert float32"].max_difference
     yield (
         "frostbert float32, max difference",
         f"<= {TOLERANCE:.0e}",
         "-" if difference is None else f"{difference:.1e}",
-        verdict(difference is not None and difference <= TOLERANCE),
+        verdict(None if difference is None else difference <= TOLERANCE),
     )
 
 
@@ -249,7 +250,7 @@ def share_rows(
         rates = [one for one in products if one["precision"] == precision]
         what, want = f"{name}, share of products' rate", f">= {SHARE:.0%}"
         if results[name].error or not rates:
-            yield what, want, "-", verdict(False)
+            yield what, want, "-", verdict(None)
             continue
         best = max(rates, key=lambda one: float(one["gflops"]))
         mine = n * flop / min(results[name].seconds) / 1e9
@@ -262,8 +263,10 @@ def share_rows(
         )
 
 
-def verdict(reached: object) -> str:
-    """Return the word for it."""
+def verdict(reached: bool | None) -> str:
+    """Return the word for it; None is for what could not be measured."""
+    if reached is None:
+        return "not measured"
     return "reached" if reached else "not reached"
 
 
