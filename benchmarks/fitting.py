@@ -2,11 +2,13 @@
 
     python -m benchmarks.fitting --rows 1000000
     python -m benchmarks.fitting --rows 10000000 --dim 384 --dir /scratch
+    python -m benchmarks.fitting --rows 67000 --dim 768 --C auto
 
 The features are made up, the same in each run: correlated columns on scales and offsets of their own, in clouds, and
 two classes drawn from a known logistic model, so that no fit is perfect. They lie in files of 128 MB, which are
 removed again, and are read memory-mapped. The comparison is on a sample that both fit: scikit-learn's own
-newton-cholesky holds it in memory, `fit_stream` reads it in blocks.
+newton-cholesky holds it in memory, `fit_stream` reads it in blocks. With ``--C auto`` the fit is that of a run, the
+search of C by cross-validation included; nothing is compared.
 """
 
 import argparse
@@ -23,7 +25,8 @@ from sklearn.preprocessing import StandardScaler
 from pipeline.config import HeadSpec
 from pipeline.heads.head import Features
 from pipeline.heads.objective import Block
-from pipeline.heads.streaming import fit_stream
+from pipeline.heads.streaming import fit_stored, fit_stream
+from pipeline.splitting import N_FOLDS
 
 FILE_BYTES, BLOCK = 128e6, 16_384
 CLOUDS, FACTORS = 8, 32
@@ -113,6 +116,17 @@ def peak_mb() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
+def fit_searched(files: Files, labels: NDArray[np.int64]) -> None:
+    """Search C and fit as a run does, and print what it took."""
+    folds = (np.random.default_rng(3).permutation(len(files)) % N_FOLDS).astype(np.int8)
+    before_mb, began = peak_mb(), time.monotonic()
+    head = fit_stored(files, labels, HeadSpec(C="auto"), folds)
+    print(f"{len(files):,} rows of {files.dim}, {len(files.paths)} files")
+    print(f"C             {head.C:g} of {len(head.search)} tried on {N_FOLDS} folds")
+    print(f"time          {time.monotonic() - began:.1f} s")
+    print(f"peak memory   {peak_mb():,.0f} MB (before the fit {before_mb:,.0f} MB)")
+
+
 def fit_all(files: Files, labels: NDArray[np.int64]) -> None:
     """Fit on all rows, and print what it took."""
     before_mb, began = peak_mb(), time.monotonic()
@@ -174,6 +188,7 @@ def main() -> None:
     parser.add_argument(
         "--sample", type=int, default=200_000, help="rows to compare on"
     )
+    parser.add_argument("--C", default=str(C), choices=("auto", str(C)))
     parser.add_argument("--dir", type=Path, help="where to write the features")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.dir) as name:
@@ -181,6 +196,9 @@ def main() -> None:
         paths, labels = write(Path(name), options.rows, options.dim)
         print(f"wrote the features in {time.monotonic() - began:.0f} s", flush=True)
         files = Files(paths)
+        if options.C == "auto":
+            fit_searched(files, labels)
+            return
         fit_all(files, labels)
         compare(files, labels, options.sample, Path(name))
 
