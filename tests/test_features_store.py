@@ -276,7 +276,7 @@ def test_a_list_stays_complete_when_its_shards_are_put_together(
 
     assert before.isdisjoint(path.name for path, _ in shards_in(store.folder))
     assert stage.complete()
-    assert len(stage.directories) == 3
+    assert len(stage.directories) == 4
     assert trained.train("reviews.tsv", tiny_encoder, "--C", "1").status == 0
     assert trained.ledger()[-1]["status"] == "noop"
 
