@@ -246,7 +246,6 @@ def _inverse_root(x: Array) -> NDArray[np.float64]:
     moments = (x.T @ x).astype(np.float64)
     diagonal = np.einsum("ii->i", moments)
     diagonal += DAMPING * diagonal.mean() + np.finfo(np.float32).tiny
-    lower = cholesky(moments, lower=True)
-    inverse, _ = lapack.dpotri(lower, lower=1)
-    inverse = np.tril(inverse) + np.tril(inverse, -1).T
-    return np.asarray(cholesky(inverse, lower=False))
+    backwards = cholesky(moments[::-1, ::-1], lower=True)
+    root = backwards[::-1, ::-1]  # upper triangular, and root @ root.T are the moments
+    return np.asarray(lapack.dtrtri(root, lower=0)[0])
