@@ -160,35 +160,35 @@ def threads():
     return [t.name for t in threading.enumerate() if t.name.startswith("one-ahead")]
 
 
+def double(i):
+    return 2 * i
+
+
 def test_items_come_in_order_and_the_thread_ends():
-    assert list(one_ahead(range(100))) == list(range(100))
-    assert list(one_ahead([])) == []
+    assert list(one_ahead(double, range(100))) == list(range(0, 200, 2))
+    assert list(one_ahead(double, [])) == []
     assert threads() == []
 
 
+def test_one_item_needs_no_thread():
+    with closing(one_ahead(lambda _: threading.current_thread(), [0])) as ahead:
+        assert next(ahead) is threading.main_thread()
+        assert threads() == []
+
+
 def test_never_more_than_one_item_is_made_ahead():
-    made = []
+    made: list[int] = []
 
-    def items():
-        for i in range(20):
-            made.append(i)
-            yield i
-
-    for i in one_ahead(items()):
+    for i, _ in enumerate(one_ahead(made.append, range(20))):
         assert len(made) <= i + 2
 
 
 def test_the_next_item_is_made_while_this_one_is_used():
-    is_made = threading.Event()
+    is_made = {0: threading.Event(), 1: threading.Event()}
 
-    def items():
-        yield 0
-        is_made.set()
-        yield 1
-
-    with closing(one_ahead(items())) as ahead:
+    with closing(one_ahead(lambda i: is_made[i].set(), [0, 1])) as ahead:
         next(ahead)
-        assert is_made.wait(10)
+        assert is_made[1].wait(10)
 
 
 class Odd(BaseException):
@@ -197,12 +197,13 @@ class Odd(BaseException):
 
 @pytest.mark.parametrize("kind", [ValueError, Odd])
 def test_an_error_comes_where_the_item_would(kind):
-    def items():
-        yield 0
-        yield 1
-        raise kind("no third")
+    def make(i):
+        if i == 2:
+            raise kind("no third")
+        return i
 
-    ahead = one_ahead(items())
+    ahead = one_ahead(make, range(4))
+
     assert [next(ahead), next(ahead)] == [0, 1]
     with pytest.raises(kind, match="no third"):
         next(ahead)
@@ -213,21 +214,19 @@ def test_closing_waits_for_the_item_under_way_and_ends_the_thread():
     is_asked, may_end = threading.Event(), threading.Event()
     ended = []
 
-    def items():
-        yield 0
-        is_asked.set()
-        may_end.wait(10)
-        ended.append(1)
-        yield 1
-        ended.append(2)
+    def make(i):
+        if i == 1:
+            is_asked.set()
+            may_end.wait(10)
+        ended.append(i)
 
-    ahead = one_ahead(items())
+    ahead = one_ahead(make, range(3))
     next(ahead)
     assert is_asked.wait(10)
     threading.Timer(0.05, may_end.set).start()
     ahead.close()
 
-    assert ended == [1]
+    assert ended == [0, 1]
     assert threads() == []
 
 

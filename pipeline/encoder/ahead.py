@@ -1,26 +1,27 @@
-"""Work on the next item while this one is used."""
+"""Work on the next item while what came of this one is used."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from typing import TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
-def one_ahead(items: Iterable[T]) -> Generator[T, None, None]:
-    """Yield the items; one thread makes the next one meanwhile, and never more than that.
+def one_ahead(make: Callable[[S], T], items: Iterable[S]) -> Generator[T, None, None]:
+    """Yield what `make` makes of each item; a thread makes the next one meanwhile, and never more than that.
 
-    What making an item raises is raised where the item would come. Close it (`contextlib.closing`): that waits for
-    the item under way and ends the thread.
+    Items are read by the caller's thread, which makes the first one, too: one item needs no thread. What `make`
+    raises is raised where its item would come. Close it (`contextlib.closing`): that waits for the item under way and
+    ends the thread.
     """
-    iterator = iter(items)
-
-    def following() -> list[T]:
-        return list(islice(iterator, 1))
-
+    made: list[T] = []
     with ThreadPoolExecutor(1, "one-ahead") as pool:
-        coming = pool.submit(following)
-        while found := coming.result():
-            coming = pool.submit(following)
-            yield found[0]
+        for item in items:
+            if not made:
+                made = [make(item)]
+                continue
+            coming = pool.submit(make, item)
+            yield made[0]
+            made = [coming.result()]
+        yield from made

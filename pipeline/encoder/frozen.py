@@ -142,7 +142,7 @@ class Encoder:
             )
         out = np.empty((len(texts), self.dim), dtype=np.float32)
         begin = 0
-        with closing(one_ahead(map(self.tokenize, windows(texts)))) as ahead:
+        with closing(one_ahead(self.tokenize, windows(texts))) as ahead:
             for tokens in ahead:
                 for batch in self.encode_tokens(tokens):
                     broken = ~np.isfinite(batch.features).all(axis=1)

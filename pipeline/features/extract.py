@@ -231,26 +231,30 @@ class _Work:
         self.elapsed_s = 0.0
 
     def encode(self, encoder: Encoder) -> None:
+        def tokenize(window: tuple[NDArray[np.int64], list[str]]) -> _Window:
+            rows, texts = window
+            return _Window(rows, row_keys(texts), encoder.tokenize(texts))
+
         began = time.monotonic()
-        with closing(one_ahead(self._tokenized(encoder))) as ahead:
+        with closing(one_ahead(tokenize, self._windows())) as ahead:
             try:
                 for window in ahead:
                     for share in self._encode_window(window, encoder):
                         self.elapsed_s = time.monotonic() - began
                         self._report(self._progress(share))
                         self._part.flush_if_due()
-            except Stopped:
+            except Stopped:  # before it is waited for the thread
                 self._part.flush_if_any_differ()
                 raise
         self._part.flush()
         self.elapsed_s = time.monotonic() - began
 
-    def _tokenized(self, encoder: Encoder) -> Iterator[_Window]:
+    def _windows(self) -> Iterator[tuple[NDArray[np.int64], list[str]]]:
+        """Yield the wanted rows' numbers and texts, as many at a time as are sorted by length together."""
         rows = np.flatnonzero(self._wanted)
         begin = 0
         for texts in windows(self._wanted_texts()):
-            part = rows[begin : begin + len(texts)]
-            yield _Window(part, row_keys(texts), encoder.tokenize(texts))
+            yield rows[begin : begin + len(texts)], texts
             begin += len(texts)
 
     def _wanted_texts(self) -> Iterator[str]:
