@@ -8,10 +8,19 @@ PRECISIONS = ("float32", "bfloat16", "int8")
 
 
 def encoder(folder: str, _threads: int, *, precision: str) -> Encode:
-    """Return our encoder with [CLS] pooling on the engine it chooses."""
+    """Return our encoder with [CLS] pooling on the engine it chooses.
+
+    bfloat16 is asked of OpenVINO, which refuses it where the processor has none; torch would crawl.
+    """
     from pipeline import load_encoder
 
-    return load_encoder(folder, pooling="cls", device="cpu", precision=precision).encode
+    return load_encoder(
+        folder,
+        pooling="cls",
+        device="cpu",
+        precision=precision,
+        backend="openvino" if precision == "bfloat16" else "auto",
+    ).encode
 
 
 def predictor(path: str, _threads: int) -> Encode:
