@@ -3,6 +3,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,10 +13,16 @@ from pipeline.encoder import batching
 from pipeline.errors import CacheError, EncoderError
 from pipeline.features import keys as keys_module
 from pipeline.features import part, worker
-from pipeline.features.extract import Extraction, Progress, Stopped, list_facts
+from pipeline.features.extract import (
+    Extraction,
+    Progress,
+    Stopped,
+    extract_missing,
+    list_facts,
+)
 from pipeline.features.keys import row_key, row_keys
 from pipeline.features.store import FeatureStore
-from pipeline.testing import WordLengthEncoder
+from pipeline.testing import TextList, WordLengthEncoder
 from tests.stores import extract
 from tests.test_tasks_stages import flip_last_bit
 
@@ -356,3 +363,31 @@ def test_rates_are_those_of_what_was_encoded():
         "padding_share": 0.25,
     }
     assert worker._rates(replace(done, rows_encoded=0)) == {}
+
+
+def test_time_spent_loading_makes_no_part_due(store, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(part, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    sizes = []
+    append = store.append
+
+    def listen(keys, *columns):
+        sizes.append(len(keys))
+        append(keys, *columns)
+
+    monkeypatch.setattr(store, "append", listen)
+
+    def load():
+        now[0] += 2 * part.PART_S
+        return WordLengthEncoder()
+
+    store.folder.mkdir(parents=True)
+    extract_missing(
+        TextList(SIX),
+        store,
+        load,
+        keys_path=store.folder / "keys.npy",
+        feature_dtype="float32",
+    )
+
+    assert sizes == [6]

@@ -154,9 +154,11 @@ def extract_missing(
     _write_keys(texts, keys_path)
     damaged = store.load()
     wanted, broken = _find_missing(keys_path, len(texts), store)
-    work = _Work(texts, wanted, Part(store, np.dtype(feature_dtype)), on_progress)
-    if work.total:
-        work.encode(load_encoder())
+    encoder = load_encoder() if wanted.any() else None
+    part = Part(store, np.dtype(feature_dtype))  # after loading: its time runs
+    work = _Work(texts, wanted, part, on_progress)
+    if encoder is not None:
+        work.encode(encoder)
     store.compact()
     return Extraction(
         n=len(texts),
