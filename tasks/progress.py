@@ -26,6 +26,8 @@ def show_progress(task: luigi.Task) -> Iterator[Callable[[Message], None]]:
         def on_message(message: Message) -> None:
             if "warning" in message:
                 logger.warning("%s", message["warning"])
+            if "note" in message:
+                logger.info("%s", message["note"])
             if "progress" in message:
                 on_progress(message["progress"])
                 tell(message["progress"])

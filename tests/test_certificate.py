@@ -119,11 +119,11 @@ def test_texts_without_finite_reference_features_are_left_to_the_extraction():
     def reference(texts):
         return np.where([[t == "cc"] for t in texts], np.nan, lengths(texts))
 
-    found = measure(TEXTS, lengths, reference, ENGINE)
+    found = measure(TEXTS, reference, reference, ENGINE)
 
     assert found is not None
     assert found.texts == ["a bbb", "dd d", "eee"]
-    assert measure(["cc"], lengths, reference, ENGINE) is None
+    assert measure(["cc"], reference, reference, ENGINE) is None
 
 
 def test_an_engine_that_alone_gives_nan_is_refused():
@@ -163,7 +163,7 @@ def test_an_engine_beyond_its_bound_is_refused(precision, changed):
 
     with pytest.raises(
         EncoderError,
-        match=rf"^Fast One 1\.2 on cpu, {spec.recipe}: .*7 texts.*expected at .*Pass --backend torch",
+        match=rf"^Fast One 1\.2 on cpu, {spec.recipe}: .*7 texts.*expected at .*Pass --precision float32",
     ):
         check(certificate, spec)
 
@@ -696,3 +696,13 @@ def test_a_damaged_encoder_directory_is_made_again(here, reviews):
     (warning,) = (message["warning"] for message in here.sent if "warning" in message)
     assert "was damaged and moved to" in warning
     assert check_contents(stage.store / "encoder")
+
+
+def test_an_engine_that_hides_an_overflow_is_refused():
+    def overflowing(texts):
+        return np.where([[t == "cc"] for t in texts], np.nan, lengths(texts))
+
+    with pytest.raises(
+        EncoderError, match=r"Fast One .* gives finite features for 1 texts"
+    ):
+        figures(lengths, overflowing)

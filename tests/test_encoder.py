@@ -334,7 +334,7 @@ def test_identity_ignores_files_that_decide_nothing(tiny_encoder, tmp_path):
     ([2, 2, 2, 2, 2], 4, [[0, 1], [2, 3], [4]]),
 ])  # fmt: skip
 def test_batches_are_longest_first_and_within_the_budget(lengths, budget, expected):
-    batches = batches_by_length(lengths, lambda: budget)
+    batches = batches_by_length(lengths, budget)
 
     assert [rows.tolist() for rows in batches] == expected
 

@@ -9,115 +9,53 @@ import pytest
 from pipeline import load_encoder
 from pipeline.encoder import batching
 from pipeline.encoder.ahead import one_ahead
-from pipeline.encoder.batching import TokenBudget, batches_by_length, windows
+from pipeline.encoder.batching import (
+    batches_by_length,
+    cpu_batch_tokens,
+    largest_cache_bytes,
+    windows,
+)
 from pipeline.errors import EncoderError
 
-SIZES = (512, 1024, 2048, 4096)
+
+@pytest.mark.parametrize(
+    ("width", "cache", "tokens"),
+    [
+        (3072, 36 * 2**20, 1024),
+        (1536, 36 * 2**20, 2048),
+        (3072, 2**20, 512),
+        (64, 2**30, 4096),
+        (10**9, 1, 512),
+    ],
+)
+def test_a_batch_fits_the_cache_of_the_machine(width, cache, tokens):
+    assert cpu_batch_tokens(width, cache) == tokens
 
 
-def drive(budget, token_s, n_batches=200, fill=1.0):
-    """Let batches be encoded at so many seconds a token, a function of size and turn; return their sizes."""
-    given = []
-    for turn in range(n_batches):
-        tokens = budget()
-        given.append(tokens)
-        n_padded = int(tokens * fill)
-        budget.note(n_padded, n_padded * token_s(tokens, turn))
-    return given
+def test_the_largest_cache_counts(tmp_path, monkeypatch):
+    for index, size in enumerate(("48K", "2048K", "36608K")):
+        (tmp_path / f"index{index}").mkdir()
+        (tmp_path / f"index{index}" / "size").write_text(size + "\n")
+    monkeypatch.setattr(batching, "CACHES", tmp_path)
+
+    assert largest_cache_bytes() == 36608 * 1024
 
 
-def search():
-    return TokenBudget(1024, (512, 2048, 4096))
+@pytest.mark.parametrize("size", [None, "", "big"])
+def test_a_machine_that_does_not_tell_its_cache(tmp_path, monkeypatch, size):
+    if size is not None:
+        (tmp_path / "index0").mkdir()
+        (tmp_path / "index0" / "size").write_text(size)
+    monkeypatch.setattr(batching, "CACHES", tmp_path)
+
+    assert largest_cache_bytes() == 32 * 2**20
 
 
-@pytest.mark.parametrize("best", SIZES)
-def test_the_fastest_budget_is_found_and_kept(best):
-    budget = search()
+def test_what_is_asked_for_is_the_budget(tiny_encoder, monkeypatch):
+    monkeypatch.setattr("pipeline.encoder.frozen.largest_cache_bytes", lambda: 2**18)
 
-    given = drive(budget, lambda tokens, _: 1.0 if tokens == best else 1.1)
-
-    assert set(given) == set(SIZES)
-    assert set(given[100:]) == {best}
-    assert set(drive(budget, lambda *_: 1.0)) == {best}
-
-
-def test_a_small_job_is_no_place_to_search():
-    given = drive(search(), lambda *_: 1.0, TokenBudget.WARM_TOKENS // 1024)
-
-    assert set(given) == {1024}
-
-
-def test_candidates_take_turns_up_and_down():
-    given = drive(search(), lambda *_: 1.0)[TokenBudget.WARM_TOKENS // 1024 :]
-
-    assert given[:10] == [*SIZES, *reversed(SIZES), 512, 1024]
-
-
-def test_a_budget_that_is_hardly_better_is_not_taken():
-    given = drive(search(), lambda tokens, _: 1 - tokens / 1e6)
-
-    assert given[-1] == 1024
-
-
-@pytest.mark.parametrize("slope", [0.05, -0.02])
-def test_texts_that_get_shorter_favour_no_budget(slope):
-    """A batch costs more, or less, the later it comes."""
-    given = drive(search(), lambda _, turn: 2 + slope * (turn - 32))
-
-    assert given[-1] == 1024
-
-
-@pytest.mark.parametrize("begin", range(32, 56, 3))
-def test_a_slow_moment_of_the_machine_decides_nothing(begin):
-    """Eight batches in a row take nine times as long."""
-
-    def token_s(tokens, turn):
-        pace = 1.0 if tokens == 2048 else 1.2
-        return pace * (9 if begin <= turn < begin + 8 else 1)
-
-    assert drive(search(), token_s)[-1] == 2048
-
-
-def test_batches_that_are_not_half_full_say_nothing():
-    budget = search()
-
-    given = drive(budget, lambda *_: 1.0, 400, fill=0.4)
-
-    assert set(given[-8:]) == set(SIZES)
-
-
-def test_a_budget_without_others_stays():
-    assert set(drive(TokenBudget(7), lambda tokens, turn: turn, 10_000)) == {7}
-
-
-def test_what_is_asked_for_is_the_budget_and_auto_searches(tiny_encoder):
-    fixed = load_encoder(str(tiny_encoder), batch_tokens=7).budget
-    auto = load_encoder(str(tiny_encoder), device="cpu").budget
-
-    assert set(drive(fixed, lambda *_: 1.0)) == {7}
-    assert set(drive(auto, lambda *_: 1.0)) == set(SIZES)
-
-
-def test_an_encoder_keeps_the_budget_it_found(tiny_encoder, monkeypatch):
-    monkeypatch.setattr(TokenBudget, "WARM_TOKENS", 0)
-    encoder = load_encoder(str(tiny_encoder), device="cpu")
-    budget = encoder.budget
-    note, noted = budget.note, []
-
-    def note_faster(n_padded, _):
-        """Let large batches be the best."""
-        noted.append(n_padded)
-        note(n_padded, n_padded * (1 if n_padded > 2048 else 2))
-
-    monkeypatch.setattr(budget, "note", note_faster)
-
-    encoder.encode(["the film is very good"] * 8000)
-    first = len(noted)
-    encoder.encode(["the film is very good"] * 3000)
-
-    width = 7  # five words, [CLS] and [SEP]
-    assert min(noted[:first]) == 512 // width * width
-    assert noted[-1] < noted[first] == 4096 // width * width
+    assert load_encoder(str(tiny_encoder), batch_tokens=7).batch_tokens == 7
+    assert load_encoder(str(tiny_encoder), device="cpu").batch_tokens == 1024
 
 
 @pytest.mark.parametrize(("lengths", "budget", "sizes"), [
@@ -130,17 +68,9 @@ def test_an_encoder_keeps_the_budget_it_found(tiny_encoder, monkeypatch):
 def test_a_batch_ends_early_where_that_saves_an_eighth_of_the_budget(
     lengths, budget, sizes
 ):
-    batches = batches_by_length(lengths, lambda: budget)
+    batches = batches_by_length(lengths, budget)
 
     assert [len(rows) for rows in batches] == sizes
-
-
-def test_a_batch_is_as_large_as_the_budget_of_its_turn():
-    budgets = iter([8, 2, 4])
-
-    batches = batches_by_length([2] * 7, lambda: next(budgets))
-
-    assert [len(rows) for rows in batches] == [4, 1, 2]
 
 
 def test_windows_hold_at_most_so_many_texts_and_characters(monkeypatch):

@@ -1,6 +1,9 @@
 """Every engine gives what transformers gives; int8 gives nearly that."""
 
+import json
 import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import openvino
@@ -17,7 +20,7 @@ from pipeline.encoder.frozen import load_source, reference_encoder
 from pipeline.encoder.identity import find_encoder
 from pipeline.encoder.quantize import quantize
 from pipeline.encoder.quantized import from_arrays, to_arrays
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, EncoderError
 from pipeline.storage import sha256_file
 from tests.checkpoints import KINDS, MANY_SCRIPTS, N_POSITIONS, save_kind
 
@@ -247,7 +250,8 @@ def test_int8_weights_come_back_from_their_arrays(int8, distilbert):
 
 @pytest.mark.parametrize("kind", FAMILY)
 @pytest.mark.parametrize(
-    ("pooling", "layer"), [("mean", -1), ("cls", -1), ("cls", 0), ("max", 1)]
+    ("pooling", "layer"),
+    [("mean", -1), ("cls", -1), ("cls", 0), ("max", 1), ("mean", -2), ("cls", -2)],
 )
 def test_the_int8_recipe_takes_every_family_and_state(tmp_path, kind, pooling, layer):
     folder = save_kind(tmp_path / kind, kind)
@@ -316,3 +320,99 @@ def test_the_fast_engine_needs_no_torch(tiny_encoder, tmp_path, python):
     )
 
     assert done.stdout == "openvino []\n", done.stderr
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_threads_share_an_engine(tiny_encoder, backend):
+    encoder = load_encoder(str(tiny_encoder), backend=backend, batch_tokens=64)
+    expected = encoder.encode(REVIEWS * 20)
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: encoder.encode(REVIEWS * 20), range(8)))
+
+    for features in found:
+        np.testing.assert_allclose(features, expected, atol=1e-5)
+
+
+def test_int8_takes_the_processor_where_there_is_a_gpu_too(tiny_encoder, monkeypatch):
+    monkeypatch.setattr(engines, "_has_gpu", lambda: True)
+
+    assert load_encoder(str(tiny_encoder), precision="int8").device == "cpu"
+    with pytest.raises(ConfigError, match="Pass --device cpu"):
+        load_encoder(str(tiny_encoder), precision="int8", device="cuda")
+
+
+def test_an_openvino_too_old_gives_way_to_torch(tiny_encoder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pipeline.encoder.engine_openvino", None)
+
+    assert load_encoder(str(tiny_encoder)).engine.identity["engine"] == "torch"
+    with pytest.raises(ConfigError, match="OpenVINO here cannot be used"):
+        load_encoder(str(tiny_encoder), backend="openvino")
+
+
+def broken(tmp_path, change):
+    checkpoint = read_checkpoint(save_kind(tmp_path / "bert", "bert"))
+    weights = dict(checkpoint.weights)
+    change(checkpoint.config, weights)
+    return bert_of(checkpoint.config, weights)
+
+
+def test_an_activation_of_another_family_means_nothing(tmp_path):
+    found = broken(
+        tmp_path, lambda config, _: config.update(hidden_act="relu", activation="gelu")
+    )
+
+    assert found is None
+
+
+def test_only_the_architectures_own_prefixes_are_taken(tmp_path):
+    def prefix(_, weights):
+        for name in list(weights):
+            weights[f"model.bert.{name}"] = weights.pop(name)
+
+    def teacher(_, weights):
+        for name in list(weights):
+            weights[f"a_teacher.{name}"] = 2 * weights[name]
+
+    assert broken(tmp_path / "a", prefix) is None
+    both = broken(tmp_path / "b", teacher)
+    plain = broken(tmp_path / "b", lambda *_: None)
+    assert np.array_equal(both.words, plain.words)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("embeddings.word_embeddings.weight", (3,)),
+        ("embeddings.token_type_embeddings.weight", (2, 1)),
+        ("pooler.dense.weight", (3, 16)),
+    ],
+)
+def test_shapes_that_would_broadcast_are_not_taken(tmp_path, name, shape):
+    found = broken(
+        tmp_path, lambda _, weights: weights.update({name: np.ones(shape, np.float32)})
+    )
+
+    assert found is None
+
+
+def test_a_token_beyond_the_embeddings_is_not_looked_up(tiny_encoder, tmp_path):
+    folder = tmp_path / "far"
+    shutil.copytree(tiny_encoder, folder)
+    saved = json.loads((folder / "tokenizer.json").read_text())
+    del saved["model"]["vocab"]["story"]
+    saved["model"]["vocab"]["story"] = 500
+    (folder / "tokenizer.json").write_text(json.dumps(saved))
+
+    assert read_checkpoint(folder).bert() is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_8_bit_weights_are_not_made_of_what_is_not_finite(tmp_path, value):
+    folder = save_kind(tmp_path / "bert", "bert")
+    weights = load_file(folder / "model.safetensors")
+    weights["encoder.layer.0.intermediate.dense.weight"] *= value
+    save_file(weights, folder / "model.safetensors")
+
+    with pytest.raises(EncoderError, match=r"NaN or infinity.*--precision float32"):
+        load_encoder(str(folder), precision="int8", max_length=N_POSITIONS)

@@ -125,6 +125,7 @@ DIRECT = {
     "pipeline.storage.locks": "opens the lock file, which holds nothing",
     "pipeline.storage.owners": "reads /proc",
     "pipeline.storage.publish": "copies where links cannot be made",
+    "pipeline.encoder.batching": "reads /sys",
     "pipeline.predictor.file": "reads the user's file, from wherever it is",
     "pipeline.predictor.export": "reads the encoder's weights, which are not ours",
     "tasks.explain": "draws into a folder that goes at once",

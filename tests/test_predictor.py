@@ -415,4 +415,4 @@ def test_an_engine_that_is_off_gives_way_to_torch(path, monkeypatch, caplog):
 
     np.testing.assert_allclose(predictor.transform(TEXTS), expected, atol=1e-5)
     assert predictor.encoder.engine.identity["engine"] == "torch"
-    assert "OpenVINO gives features that differ by up to 0.01" in caplog.text
+    assert "openvino gives features that differ by up to 0.01" in caplog.text

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import tasks
+from pipeline.config import RECIPES
 from pipeline.encoder import identity
 from pipeline.features import keys
 from tasks.base import Stage
@@ -48,7 +49,17 @@ SOURCES = {
         "pipeline/features/extract.py",
         "pipeline/features/worker.py",
         "pipeline/encoder/frozen.py",
+        "pipeline/encoder/batching.py",
         "pipeline/encoder/checkpoint.py",
+        "pipeline/encoder/bert.py",
+        "pipeline/encoder/engine.py",
+        "pipeline/encoder/engine_openvino.py",
+        "pipeline/encoder/engine_torch.py",
+        "pipeline/encoder/engine_transformers.py",
+        "pipeline/encoder/graph.py",
+        "pipeline/encoder/quantize.py",
+        "pipeline/encoder/quantized.py",
+        "pipeline/encoder/calibration.txt",
         "pipeline/encoder/pooling.py",
         "pipeline/encoder/tokens.py",
     ],
@@ -87,9 +98,9 @@ def current() -> dict[str, dict[str, object]]:
     found: dict[str, dict[str, object]] = {}
     for name, paths in SOURCES.items():
         content = b"\0".join((ROOT / path).read_bytes() for path in paths)
-        schema: list[int] = [getattr(tasks, name).schema]
+        schema: list[int | str] = [getattr(tasks, name).schema]
         if name == "ExtractFeatures":
-            schema += [identity.SCHEMA, keys.SCHEMA]
+            schema += [identity.SCHEMA, keys.SCHEMA, *RECIPES.values()]
         found[name] = {
             "schema": schema,
             "sources": hashlib.sha256(content).hexdigest()[:16],

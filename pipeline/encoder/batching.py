@@ -1,9 +1,8 @@
 """Batches by token length: little padding, and at most so many tokens at once."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import cycle
-from statistics import median
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from pipeline.errors import EncoderError
 # wait for the tokenizer to read.
 WINDOW = 16_384
 WINDOW_CHARS = 8 * 2**20
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
 class Tokens(NamedTuple):
@@ -81,25 +81,24 @@ def windows(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def batches_by_length(
-    n_tokens: Sequence[int] | NDArray[np.int32], budget: Callable[[], int]
+    n_tokens: Sequence[int] | NDArray[np.int32], budget: int
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield row numbers, longest texts first, so that rows times longest row stays within a budget.
+    """Yield row numbers, longest texts first, so that rows times longest row stays within `budget`.
 
     Parameters
     ----------
     n_tokens : sequence of int, length n
         Tokens of each row, >= 0.
-    budget : callable () -> int
-        Tokens of the next batch, padding included; `TokenBudget` is one. A row longer than that is a batch of its own.
+    budget : int
+        Tokens in one batch, padding included. A row longer than that is a batch of its own.
     """
     lengths = np.asarray(n_tokens)
     order = np.argsort(-lengths, kind="stable")
     lengths = lengths[order]
     begin = 0
     while begin < len(order):
-        tokens = budget()
-        size = max(1, tokens // max(1, int(lengths[begin])))
-        size = _shortened(lengths[begin : begin + size], tokens)
+        size = max(1, budget // max(1, int(lengths[begin])))
+        size = _shortened(lengths[begin : begin + size], budget)
         yield order[begin : begin + size]
         begin += size
 
@@ -124,53 +123,26 @@ def _shortened(lengths: NDArray[np.int32], budget: int) -> int:
     return best if saved[best] > budget // 8 else len(lengths)
 
 
-class TokenBudget:
-    """Finds how many tokens a batch should hold on this machine.
+def cpu_batch_tokens(width: int, cache_bytes: int) -> int:
+    """Return how many tokens a batch should hold on a processor, padding included: a power of two, 512 to 4,096.
 
-    Only time depends on it, and rows by rounding. Until `WARM_TOKENS` were encoded the default is used: a small job
-    is not worth a search. Then candidates take turns, up and down, as texts come longest first and machines have slow
-    moments. One that beats the default by `MARGIN` in the median of seconds a token is kept.
+    As many as let the widest activation, float32 (tokens, `width`), stay in half of the largest cache. This is found
+    from the machine and not by timing, so that the same run gives the same bits again.
 
     Parameters
     ----------
-    default : int
-        Tokens, padding included.
-    others : sequence of int
-        Further candidates; without any, the default is all there is.
+    width : int
+        Hidden units of the feed-forward layers.
+    cache_bytes : int
     """
+    fitting = cache_bytes // (2 * 4 * width)
+    return int(2 ** np.clip(int(fitting).bit_length() - 1, 9, 12))
 
-    WARM_TOKENS = 2**15
-    ROUNDS = 6
-    MARGIN = 0.03
 
-    def __init__(self, default: int, others: Sequence[int] = ()) -> None:
-        candidates = sorted({default, *others})
-        self._token_s: dict[int, list[float]] = {tokens: [] for tokens in candidates}
-        self._turns = cycle([*candidates, *reversed(candidates)])
-        self._default = self._now = default
-        self._is_found = not others
-        self._warm_tokens = 0
-
-    def __call__(self) -> int:
-        """Return how many tokens the next batch may hold."""
-        if self._warm_tokens >= self.WARM_TOKENS and not self._is_found:
-            self._now = next(self._turns)
-        return self._now
-
-    def note(self, n_padded: int, elapsed_s: float) -> None:
-        """Take how long the last batch took; one that was not half full says nothing."""
-        if self._warm_tokens < self.WARM_TOKENS:
-            self._warm_tokens += n_padded
-        elif not self._is_found and n_padded >= self._now / 2:
-            self._token_s[self._now].append(elapsed_s / n_padded)
-            self._settle()
-
-    def _settle(self) -> None:
-        """Keep the best candidate once each had its rounds."""
-        if min(map(len, self._token_s.values())) < self.ROUNDS:
-            return
-        token_s = {tokens: median(found) for tokens, found in self._token_s.items()}
-        best = min(token_s, key=token_s.__getitem__)
-        is_worth_it = token_s[best] < (1 - self.MARGIN) * token_s[self._default]
-        self._now = best if is_worth_it else self._default
-        self._is_found = True
+def largest_cache_bytes() -> int:
+    """Return the size of the processor's last cache; 32 MiB where Linux does not tell."""
+    try:
+        sizes = [path.read_text().strip() for path in CACHES.glob("index*/size")]
+        return max(int(size.removesuffix("K")) for size in sizes) * 2**10
+    except (OSError, ValueError):
+        return 32 * 2**20

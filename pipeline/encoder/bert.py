@@ -24,6 +24,7 @@ DISTILBERT = {  # its names for BERT's, inside one layer
     "output.LayerNorm": "output_layer_norm",
 }
 ROBERTA = ("roberta", "xlm-roberta", "camembert")
+PREFIXES = ("", "bert.", "distilbert.", "roberta.")  # of checkpoints with heads
 
 
 @dataclass(frozen=True)
@@ -130,14 +131,24 @@ class Bert:
         """Return how many numbers the weights are."""
         return sum(array.size for array in arrays_of(self).values())
 
-    def position_ids(self, input_ids: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
-        """Return each token's row in `positions`: (n, t) -> (n, t)."""
-        if self.pad_id is None:
-            places = np.arange(input_ids.shape[1], dtype=np.int32)
-            return np.ascontiguousarray(np.broadcast_to(places, input_ids.shape))
-        real = input_ids != self.pad_id
-        places = (np.cumsum(real, axis=1) * real + self.pad_id).astype(np.int32)
-        return np.asarray(places)
+
+def position_ids(
+    input_ids: NDArray[np.integer[Any]], pad_id: int | None
+) -> NDArray[np.int32]:
+    """Return each token's row in `Bert.positions`: (n, t) -> (n, t).
+
+    Parameters
+    ----------
+    input_ids : ndarray of int, shape (n, t)
+    pad_id : int or None
+        `Bert.pad_id`.
+    """
+    if pad_id is None:
+        places = np.arange(input_ids.shape[1], dtype=np.int32)
+        return np.ascontiguousarray(np.broadcast_to(places, input_ids.shape))
+    real = input_ids != pad_id
+    places = (np.cumsum(real, axis=1) * real + pad_id).astype(np.int32)
+    return np.asarray(places)
 
 
 def bert_of(
@@ -158,7 +169,13 @@ def bert_of(
     try:
         bert = _read(config, _without_prefix(weights))
         return bert if _fits(bert, config) else None
-    except (KeyError, TypeError, ValueError):  # named or set as in no release known
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        StopIteration,
+    ):  # named or set as in no release known
         return None
 
 
@@ -186,7 +203,7 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "n_heads": config["n_heads" if distil else "num_attention_heads"],
         "epsilon": 1e-12 if distil else float(config.get("layer_norm_eps", 1e-12)),
-        "gelu": ACTIVATIONS[config.get("activation", config.get("hidden_act", "gelu"))],
+        "gelu": ACTIVATIONS[_activation(config)],
         "pad_id": int(config.get("pad_token_id", 1)) if roberta else None,
     }
 
@@ -197,6 +214,8 @@ def _fits(bert: Bert, config: Mapping[str, Any]) -> bool:
     found = (dim, len(bert.words), len(bert.positions))
     width = config["dim" if config["model_type"] == "distilbert" else "hidden_size"]
     if found != (width, config["vocab_size"], config["max_position_embeddings"]):
+        return False
+    if bert.pooler is not None and bert.pooler.weight.shape != (dim, dim):
         return False
     if not 0 <= (config.get("pad_token_id") or 0) < len(bert.words):
         return False
@@ -224,11 +243,15 @@ def _fits(bert: Bert, config: Mapping[str, Any]) -> bool:
     )
 
 
+def _activation(config: Mapping[str, Any]) -> Any:
+    name = "activation" if config["model_type"] == "distilbert" else "hidden_act"
+    return config.get(name, "gelu")
+
+
 def _is_plain(config: Mapping[str, Any]) -> bool:
     """Tell whether the settings that change the arithmetic are at their usual values."""
-    activation = config.get("activation", config.get("hidden_act", "gelu"))
     return (
-        activation in ACTIVATIONS
+        _activation(config) in ACTIVATIONS
         and config.get("position_embedding_type", "absolute") == "absolute"
         and not config.get("is_decoder")
         and not config.get("add_cross_attention")
@@ -237,10 +260,8 @@ def _is_plain(config: Mapping[str, Any]) -> bool:
 
 def _without_prefix(weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Return the weights with names as of the bare encoder; TensorFlow's gamma and beta are weight and bias."""
-    ending = "embeddings.word_embeddings.weight"
-    prefix = next(
-        (name[: -len(ending)] for name in weights if name.endswith(ending)), ""
-    )
+    first = "embeddings.word_embeddings.weight"
+    prefix = next(prefix for prefix in PREFIXES if prefix + first in weights)
     renamed = {}
     for name, value in weights.items():
         if name.startswith(prefix):
@@ -272,7 +293,10 @@ def _read(config: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> Ber
 
     positions = array("embeddings.position_embeddings.weight")
     if not distil:
-        positions = positions + array("embeddings.token_type_embeddings.weight")[0]
+        types = array("embeddings.token_type_embeddings.weight")
+        if types.shape[1] != positions.shape[1]:
+            raise ValueError("token types of another length")
+        positions = positions + types[0]
     n_layers = config["n_layers" if distil else "num_hidden_layers"]
     has_pooler = "pooler.dense.weight" in weights
     return Bert(

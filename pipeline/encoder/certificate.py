@@ -103,12 +103,18 @@ def measure(
         If the engine gives NaN or infinity where the reference does not.
     """
     reference = encode_reference(texts)
-    kept = np.flatnonzero(np.isfinite(reference).all(axis=1))
-    texts = [texts[i] for i in kept.tolist()]
+    kept = np.asarray(np.isfinite(reference).all(axis=1))
+    features = encode(texts)
+    n_hidden = int(np.isfinite(features[~kept]).all(axis=1).sum())
+    if n_hidden:
+        raise EncoderError(
+            f"{name_of(engine)} gives finite features for {n_hidden} texts of which float32 torch gives none. "
+            "Pass --precision float32 --backend torch."
+        )
+    texts = [text for text, is_kept in zip(texts, kept, strict=True) if is_kept]
     if not texts:
         return None
-    reference = reference[kept]
-    features = encode(texts)
+    reference, features = reference[kept], features[kept]
     n_broken = int((~np.isfinite(features).all(axis=1)).sum())
     if n_broken:
         raise EncoderError(
@@ -173,7 +179,7 @@ def check(certificate: Certificate, spec: EncoderSpec) -> None:
         Names engine, figure and bound, as `pipeline.encoder.tolerance` states them.
     """
     name = f"{name_of(certificate.engine)}, {spec.recipe}"
-    fix = "Pass --backend torch, or --precision float32."
+    fix = "Pass --precision float32 --backend torch, or another encoder."
     bound = LARGEST.get(spec.precision, np.inf) * max(1.0, certificate.scale)
     for figure, said in (
         ("largest", "differs from float32 torch"),

@@ -61,8 +61,8 @@ class Checkpoint:
         if REFUSED.intersection(self.config):
             return None
         bert = bert_of(self.config, self.weights)
-        fits = bert is not None and self.tokenizer.get_vocab_size() <= len(bert.words)
-        return bert if fits else None
+        largest = max(self.tokenizer.get_vocab().values(), default=0)
+        return bert if bert is not None and largest < len(bert.words) else None
 
     @property
     def pad_id(self) -> int:

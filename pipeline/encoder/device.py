@@ -54,7 +54,7 @@ def halving(
             raise EncoderError(
                 f"Out of GPU memory with one text of {width} tokens. Lower --max-length."
             ) from error
-        torch.cuda.empty_cache()
+    torch.cuda.empty_cache()  # here, as the error held on to the batch
     first, a = halving(run, *(column[: n // 2] for column in columns))
     second, b = halving(run, *(column[n // 2 :] for column in columns))
     return np.concatenate([first, second]), a + b + 1

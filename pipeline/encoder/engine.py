@@ -149,18 +149,29 @@ def _no_openvino(
     """Return why OpenVINO does not run this, in a sentence or two, or None if it does."""
     if compute.backend == "torch":
         return "--backend torch was asked for."
-    if find_spec("openvino") is None:
-        return f"OpenVINO is not installed. {INSTALL}"
     if bert is None:
         return f"OpenVINO runs BERT, DistilBERT and RoBERTa here, not {spec.encoder}."
-    if compute.device != "cpu" and (compute.device != "auto" or _has_gpu()):
+    if compute.device != "cpu" and not _may_choose_cpu(spec, compute):
         return "OpenVINO runs on the processor here. Pass --device cpu."
-    if spec.precision == "bfloat16":
-        from pipeline.encoder.engine_openvino import capabilities
+    return _openvino_lacks(spec)
 
-        if "BF16" not in capabilities():
-            return "This processor has no bfloat16."
+
+def _openvino_lacks(spec: EncoderSpec) -> str | None:
+    """Return what is missing of OpenVINO on this machine, or None."""
+    if find_spec("openvino") is None:
+        return f"OpenVINO is not installed. {INSTALL}"
+    try:
+        from pipeline.encoder.engine_openvino import capabilities
+    except ImportError as error:
+        return f"The OpenVINO here cannot be used ({error}). {INSTALL}"
+    if spec.precision == "bfloat16" and "BF16" not in capabilities():
+        return "This processor has no bfloat16."
     return None
+
+
+def _may_choose_cpu(spec: EncoderSpec, compute: ComputeSpec) -> bool:
+    """Tell whether ``--device auto`` means the processor; for int8 it always does."""
+    return compute.device == "auto" and (spec.precision == "int8" or not _has_gpu())
 
 
 def _has_gpu() -> bool:

@@ -1,5 +1,6 @@
 """OpenVINO on the processor: the engine of the extra ``fast``."""
 
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from joblib import cpu_count
 from numpy.typing import NDArray
 
 from pipeline.config import EncoderSpec
-from pipeline.encoder.bert import Bert
+from pipeline.encoder.bert import Bert, position_ids
 from pipeline.encoder.engine import check_pooler, layers_to_run
 from pipeline.encoder.graph import build_graph
 
@@ -22,7 +23,7 @@ def capabilities() -> list[str]:
 
 
 class OpenVinoEngine:
-    """A `pipeline.encoder.engine.Engine`; the graph takes batches of any shape.
+    """A `pipeline.encoder.engine.Engine`; the graph takes batches of any shape, from one thread at a time.
 
     Parameters
     ----------
@@ -39,9 +40,9 @@ class OpenVinoEngine:
         graph = build_graph(
             bert, pooling=spec.pooling, n_layers=layers_to_run(bert, spec)
         )
-        compiled = compile_graph(graph, HINT[spec.precision])
-        self._request = compiled.create_infer_request()
-        self._bert = bert
+        self._request = compile_graph(graph, HINT[spec.precision])
+        self._lock = Lock()
+        self._pad_id = bert.pad_id
         self.n_parameters = bert.n_parameters
         self.identity: dict[str, Any] = {  # Any: JSON values
             "engine": "openvino",
@@ -54,25 +55,23 @@ class OpenVinoEngine:
         self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """Return the features of a batch: (n, t), (n, t) -> (n, d)."""
-        return np.array(
-            self._request.infer(
-                graph_inputs(self._bert, input_ids, mask), share_inputs=True
-            )[0]
-        )
+        inputs = graph_inputs(input_ids, mask, self._pad_id)
+        with self._lock:
+            return np.array(self._request.infer(inputs, share_inputs=True)[0])
 
 
 def graph_inputs(
-    bert: Bert, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
+    input_ids: NDArray[np.int64], mask: NDArray[np.int64], pad_id: int | None
 ) -> list[NDArray[Any]]:  # Any: int32 and float32
     """Return the inputs of `pipeline.encoder.graph.build_graph` for a batch: (n, t) each."""
     return [
         input_ids.astype(np.int32),
-        bert.position_ids(input_ids),
+        position_ids(input_ids, pad_id),
         mask.astype(np.float32),
     ]
 
 
-def compile_graph(graph: ov.Model, precision: str) -> ov.CompiledModel:
+def compile_graph(graph: ov.Model, precision: str) -> ov.InferRequest:
     """Return a graph made ready for this processor; all cores work on one batch at a time."""
     settings = {
         "INFERENCE_PRECISION_HINT": precision,
@@ -81,4 +80,4 @@ def compile_graph(graph: ov.Model, precision: str) -> ov.CompiledModel:
         "INFERENCE_NUM_THREADS": cpu_count(),
         "ENABLE_CPU_PINNING": False,  # two runs at once would be pinned to the same cores
     }
-    return ov.Core().compile_model(graph, "CPU", settings)
+    return ov.Core().compile_model(graph, "CPU", settings).create_infer_request()

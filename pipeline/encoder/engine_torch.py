@@ -9,7 +9,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.config import EncoderSpec
-from pipeline.encoder.bert import AnyLinear, Bert, Layer, Linear, Norm
+from pipeline.encoder.bert import (
+    AnyLinear,
+    Bert,
+    Layer,
+    Linear,
+    Norm,
+    position_ids,
+)
 from pipeline.encoder.device import choose_device, halving
 from pipeline.encoder.engine import check_pooler, layers_to_run
 from pipeline.encoder.pooling import POOLINGS
@@ -32,13 +39,13 @@ class TorchEngine:
         check_pooler(bert, spec)
         self._device = choose_device(device)
         self._model = _Model(bert, spec, self._device)
-        self._position_ids = bert.position_ids
+        self._pad_id = bert.pad_id
         self.device = str(self._device)
         self.n_parameters = bert.n_parameters
         self.n_halved = 0
         self.identity: dict[str, Any] = {  # Any: JSON values
             "engine": "torch",
-            "version": torch.__version__,
+            "version": torch.__version__.split("+")[0],
             "device": self._device.type,
             "capabilities": [torch.backends.cpu.get_cpu_capability()],
         }
@@ -47,7 +54,7 @@ class TorchEngine:
         self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """Return the features of a batch: (n, t), (n, t) -> (n, d)."""
-        places = self._position_ids(input_ids).astype(np.int64)
+        places = position_ids(input_ids, self._pad_id).astype(np.int64)
         found, n_halved = halving(self._features, input_ids, places, mask)
         self.n_halved += n_halved
         return found

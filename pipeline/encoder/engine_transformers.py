@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from numpy.typing import NDArray
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
@@ -56,7 +57,7 @@ class TransformersEngine:
         self.n_halved = 0
         self.identity: dict[str, Any] = {  # Any: JSON values
             "engine": "transformers",
-            "version": torch.__version__,
+            "version": f"{transformers.__version__} (torch {torch.__version__.split('+')[0]})",
             "device": self._device.type,
             "capabilities": [torch.backends.cpu.get_cpu_capability()],
         }

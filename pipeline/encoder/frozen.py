@@ -5,7 +5,6 @@ row does not depend on its neighbours beyond float rounding.
 """
 
 import logging
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -19,9 +18,10 @@ from pipeline.config import ComputeSpec, EncoderSpec
 from pipeline.encoder.ahead import one_ahead
 from pipeline.encoder.batching import (
     EncodedRows,
-    TokenBudget,
     Tokens,
     batches_by_length,
+    cpu_batch_tokens,
+    largest_cache_bytes,
     not_finite,
     padded,
     windows,
@@ -34,15 +34,13 @@ from pipeline.encoder.engine import (
     with_recipe,
 )
 from pipeline.encoder.identity import EncoderSource, find_encoder
-from pipeline.encoder.limits import check_options
+from pipeline.encoder.limits import check_options, feed_forward_width
 from pipeline.encoder.tokens import TokenCutter, check_first_token
 from pipeline.encoder.verify import check_digests
 from pipeline.errors import EncoderError, PipelineError, listed, shown
 from pipeline.storage import sha256_file
 
 logger = logging.getLogger(__name__)
-CPU_BATCH_TOKENS = 1_024
-CPU_BATCH_TOKENS_TRIED = (512, 2_048, 4_096)
 GPU_BATCH_TOKENS = 65_536
 
 
@@ -58,6 +56,8 @@ class Encoder:
         What computes.
     dim : int
         Length of a feature vector.
+    batch_tokens : int
+        Tokens in one batch, padding included.
     tokenizer : tokenizers.Tokenizer
     tokenize : TokenCutter
         Texts to ids, as they are encoded.
@@ -84,11 +84,12 @@ class Encoder:
         self.engine = engine or make_engine(checkpoint, spec, compute)
         self.dim = self._find_dim()
         if compute.batch_tokens != "auto":
-            self.budget = TokenBudget(int(compute.batch_tokens))
+            self.batch_tokens = int(compute.batch_tokens)
         elif self.device == "cpu":
-            self.budget = TokenBudget(CPU_BATCH_TOKENS, CPU_BATCH_TOKENS_TRIED)
+            width = feed_forward_width(checkpoint.config) or 4 * self.dim
+            self.batch_tokens = cpu_batch_tokens(width, largest_cache_bytes())
         else:
-            self.budget = TokenBudget(GPU_BATCH_TOKENS)
+            self.batch_tokens = GPU_BATCH_TOKENS
 
     @property
     def device(self) -> str:
@@ -159,11 +160,9 @@ class Encoder:
         Features may hold NaN or infinity; `encode` and the extraction refuse them.
         """
         lengths = tokens.lengths
-        for rows in batches_by_length(lengths, self.budget):
+        for rows in batches_by_length(lengths, self.batch_tokens):
             n_padded = len(rows) * int(lengths[rows[0]])
-            began = time.perf_counter()
             features = self._forward([tokens.ids[i] for i in rows])
-            self.budget.note(n_padded, time.perf_counter() - began)
             yield EncodedRows(rows, features, tokens.n_tokens[rows], n_padded)
 
     def _forward(self, tokens: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:

@@ -66,6 +66,11 @@ def max_positions(config: dict[str, Any]) -> int | None:
     return positions - (pad if isinstance(pad, int) else 1) - 1
 
 
+def feed_forward_width(config: dict[str, Any]) -> int | None:
+    """Return the hidden units of the feed-forward layers; None if the configuration does not say."""
+    return _first_number(config, "intermediate_size", "hidden_dim", "d_inner")
+
+
 def _first_number(config: dict[str, Any], *names: str) -> int | None:
     found = (config.get(name) for name in names)
     return next((value for value in found if type(value) is int and value > 0), None)

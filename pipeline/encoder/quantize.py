@@ -30,6 +30,7 @@ from pipeline.encoder.engine import layers_to_run
 from pipeline.encoder.engine_openvino import compile_graph, graph_inputs
 from pipeline.encoder.graph import build_graph
 from pipeline.encoder.tokens import TokenCutter
+from pipeline.errors import EncoderError
 
 N_RANDOM = 100  # texts of random tokens
 RANDOM_TOKENS = (4, 60)
@@ -44,7 +45,7 @@ BLOCK = 128
 
 
 def quantize(bert: Bert, tokenizer: Tokenizer, spec: EncoderSpec) -> Bert:
-    """Return the encoder with quantized layers, as many as `spec` asks for.
+    """Return the encoder with the layers quantized that `spec` asks for; the others stay as they are.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def quantize(bert: Bert, tokenizer: Tokenizer, spec: EncoderSpec) -> Bert:
     n_layers = layers_to_run(bert, spec)
     n_full = n_layers - (spec.pooling in ("cls", "pooler") and n_layers > 0)
     tokens = list(_calibration_tokens(tokenizer, spec.max_length))
-    layers = list(bert.layers[:n_layers])
+    layers = list(bert.layers)
     for i in range(n_full):
         layers[i] = _quantize_layer(layers[i], _inputs(bert, tokens, i))
     return replace(bert, layers=tuple(layers))
@@ -95,13 +96,18 @@ class _Inputs:
 def _inputs(bert: Bert, tokens: list[NDArray[np.int32]], layer: int) -> _Inputs:
     """Run the encoder up to a layer and return what its linear maps get of the tokens that are no padding."""
     graph = build_graph(bert, pooling="mean", n_layers=layer + 1, probed=layer)
-    request = compile_graph(graph, "f32").create_infer_request()
+    request = compile_graph(graph, "f32")
     found: list[list[Array]] = []
-    for rows in batches_by_length([len(ids) for ids in tokens], lambda: BATCH_TOKENS):
+    for rows in batches_by_length([len(ids) for ids in tokens], BATCH_TOKENS):
         ids, mask = padded([tokens[i] for i in rows], 0)
         kept = mask.ravel().astype(bool)
-        outputs = request.infer(graph_inputs(bert, ids, mask))
+        outputs = request.infer(graph_inputs(ids, mask, bert.pad_id))
         found.append([outputs[1 + i][kept] for i in range(N_LINEARS)])
+    if not all(np.isfinite(array).all() for batch in found for array in batch):
+        raise EncoderError(
+            f"The encoder's hidden states before layer {layer + 1} hold NaN or infinity: no 8-bit weights can be made. "
+            "Pass --precision float32, or another encoder."
+        )
     query, _, _, out, up, down = (
         np.concatenate(part) for part in zip(*found, strict=True)
     )

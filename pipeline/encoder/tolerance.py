@@ -49,7 +49,8 @@ def flips_too_often(flips: int, n: int) -> bool:
 
 def allowed_difference(spec: EncoderSpec, features: NDArray[np.floating[Any]]) -> float:
     """Return the largest difference that rounding explains, for features of a size as in `features`."""
-    tolerance = TOLERANCE[spec.precision]
+    scale = float(np.abs(features).max(initial=0.0))
+    tolerance = TOLERANCE[spec.precision] * max(1.0, scale)
     if spec.feature_dtype == "float16":
-        tolerance += FLOAT16_STEP * float(np.abs(features).max(initial=0.0))
+        tolerance += FLOAT16_STEP * scale
     return tolerance

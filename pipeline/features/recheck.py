@@ -58,7 +58,8 @@ def encode_again(
     CacheError
         If the list does not belong to the rows.
     """
-    manifest = read_manifest(features_dir.parent.parent / "encoder")
+    prepared = features_dir.parent.parent / "encoder"
+    manifest = read_manifest(prepared)
     options = manifest["facts"].get("spec")
     if options is None:
         raise EncoderError(
@@ -82,7 +83,7 @@ def encode_again(
     chosen = [row.text for row in texts.at(rows.tolist())]
     from pipeline.encoder.frozen import load_source
 
-    again = load_source(source, spec, ComputeSpec()).encode(chosen)
+    again = load_source(source, spec, ComputeSpec(), prepared).encode(chosen)
     before = stored.take(rows)
     difference = np.abs(again.astype(spec.feature_dtype).astype(np.float32) - before)
     return Rechecked(

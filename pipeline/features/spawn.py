@@ -30,7 +30,7 @@ def extract(
     request : dict
         See `pipeline.features.worker.work`; ``parent`` is added here.
     on_message : callable (dict) -> None
-        Gets each ``{"progress": …}`` and ``{"warning": …}``.
+        Gets each ``{"progress": …}``, ``{"warning": …}`` and ``{"note": …}``.
 
     Raises
     ------

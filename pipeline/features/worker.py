@@ -39,6 +39,7 @@ from pipeline.storage import (
 )
 
 Request = dict[str, Any]  # Any: the JSON written by `spawn.extract`
+QUANTIZING = "making the encoder's 8-bit weights: about a minute, once"
 HALVED = "batches did not fit the GPU's memory and were halved. Pass a lower --batch-tokens to save the time."
 
 
@@ -208,6 +209,8 @@ class _Loader:
                 self._lines.send(
                     warning=f"{self._directory} was damaged and moved to {moved}; it is made again"
                 )
+        if self.spec.precision == "int8":
+            self._lines.send(note=QUANTIZING)
         return load_source(source, self.spec, compute)
 
     def _certify(self, encoder: Any) -> None:
@@ -282,6 +285,9 @@ def main() -> int:
     except Stopped:
         _end_by_sigterm()
     except PipelineError as error:
+        signal.signal(
+            signal.SIGTERM, signal.SIG_IGN
+        )  # the parent ends us when it has read it
         lines.send(error={"kind": type(error).__name__, "message": str(error)})
         return 1
     return 0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import ComputeSpec, EncoderSpec
 from pipeline.encoder.tolerance import allowed_difference
-from pipeline.errors import ArtifactError, DataError, shown
+from pipeline.errors import ArtifactError, DataError, EncoderError, shown
 from pipeline.features.probes import PROBES
 
 if TYPE_CHECKING:
@@ -138,14 +138,26 @@ class Predictor:
             list(parts.weights.values()),
         )
         encoder = Encoder(checkpoint, parts.spec, ComputeSpec())
-        difference = self._difference(encoder, PROBES[:N_FIRST])
-        if difference <= self._allowed() or not encoder.has_fallback:
+        if self._is_as_trained(encoder) or not encoder.has_fallback:
             return encoder
-        logger.warning(
-            "OpenVINO gives features that differ by up to %.2g from those of training; torch is used instead.",
-            difference,
-        )
+        logger.warning("torch is used instead.")
         return Encoder(checkpoint, parts.spec, ComputeSpec(backend="torch"))
+
+    def _is_as_trained(self, encoder: "Encoder") -> bool:
+        """Tell whether the first probes get the features of training; warns if not."""
+        try:
+            difference = self._difference(encoder, PROBES[:N_FIRST])
+        except EncoderError:  # NaN
+            difference = float("inf")
+        if difference <= self._allowed():
+            return True
+        logger.warning(
+            "%s gives features that differ by up to %.2g from those of training. %s",
+            encoder.engine.identity["engine"],
+            difference,
+            COMPARE,
+        )
+        return False
 
     def _difference(self, encoder: "Encoder", probes: Sequence[str]) -> float:
         """Return the largest difference of the first probes' features from those of training."""
