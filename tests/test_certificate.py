@@ -13,7 +13,7 @@ import pytest
 import tasks
 from pipeline import load_encoder
 from pipeline.config import EncoderSpec
-from pipeline.encoder import frozen
+from pipeline.encoder import engine_openvino, frozen
 from pipeline.encoder.certificate import Certificate, check, measure, spread
 from pipeline.encoder.engine_openvino import OpenVinoEngine
 from pipeline.encoder.frozen import reference_encoder
@@ -706,3 +706,29 @@ def test_an_engine_that_hides_an_overflow_is_refused():
         EncoderError, match=r"Fast One .* gives finite features for 1 texts"
     ):
         figures(lengths, overflowing)
+
+
+class Failing:
+    """A request of OpenVINO that fails on more than one text at a time."""
+
+    def __init__(self, request):
+        self._request = request
+
+    def infer(self, inputs, **_):
+        if len(inputs[0]) > 1:
+            raise RuntimeError("could not execute a primitive")
+        return self._request.infer(inputs)
+
+
+def test_torch_does_the_work_where_openvino_fails_on_a_batch(here, monkeypatch):
+    prepare = engine_openvino.compile_graph
+    monkeypatch.setattr(
+        engine_openvino, "compile_graph", lambda *given: Failing(prepare(*given))
+    )
+    stage = extraction(here)
+
+    stage.run()
+
+    (warning,) = (message["warning"] for message in here.sent if "warning" in message)
+    assert warning.startswith("OpenVINO failed on a batch of shape (")
+    assert warning.endswith("torch does the work now.")

@@ -22,7 +22,7 @@ CHOICES = [
     (EncoderSpec, "feature_dtype", "--feature-dtype", "float32, float16"),
     (SplitSpec, "split", "--split", "auto, official, random"),
     (HeadSpec, "class_weight", "--class-weight", "none, balanced"),
-    (ComputeSpec, "backend", "--backend", "auto, torch"),
+    (ComputeSpec, "backend", "--backend", "auto, torch, openvino"),
 ]
 
 
@@ -192,9 +192,16 @@ def test_encoder_refuses_the_pooler_of_another_layer(layer):
         EncoderSpec(pooling="pooler", layer=layer)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
-def test_recipe_names_the_arithmetic_and_its_version(precision):
-    assert EncoderSpec(precision=precision).recipe == f"{precision}-v1"
+@pytest.mark.parametrize(
+    ("precision", "recipe"),
+    [
+        ("float32", "float32-v1"),
+        ("bfloat16", "bfloat16-v1"),
+        ("int8", "int8-static-v1"),
+    ],
+)
+def test_recipe_names_the_arithmetic_and_its_version(precision, recipe):
+    assert EncoderSpec(precision=precision).recipe == recipe
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, 1.5, -0.25, math.nan, math.inf])

@@ -73,7 +73,7 @@ def test_every_option_has_a_description_in_help():
 
 
 def test_every_file_the_readme_links_to_exists():
-    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
+    for target in re.findall(r"\]\((?!http|#)([^)]+)\)", README):
         assert (ROOT / target).exists(), target
 
 

@@ -118,8 +118,11 @@ def test_a_failing_stage_gives_a_status_and_one_message(
             ["--batch-tokens", "0"],
             "--batch-tokens is 0, expected 'auto' or a whole number above 0.",
         ),
-        (["--backend", "cuda"], "--backend is 'cuda', expected one of: auto, torch."),
-        (["--precision", "int8"], "--precision int8 has no engine here"),
+        (
+            ["--backend", "cuda"],
+            "--backend is 'cuda', expected one of: auto, torch, openvino.",
+        ),
+        (["--precision", "int4"], "--precision is 'int4', expected one of: float32,"),
         (["--layer", "9"], "--layer is 9, but"),
         (["--dataset", "nowhere.tsv"], "Data set 'nowhere.tsv' not found"),
         (["--encoder", "./nowhere"], "Encoder './nowhere' not found"),

@@ -12,6 +12,7 @@ from pipeline.config import EncoderSpec
 from pipeline.encoder.bert import Bert, position_ids
 from pipeline.encoder.engine import check_pooler, layers_to_run
 from pipeline.encoder.graph import build_graph
+from pipeline.errors import EncoderError, shown
 
 HINT = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
@@ -54,10 +55,22 @@ class OpenVinoEngine:
     def __call__(
         self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """Return the features of a batch: (n, t), (n, t) -> (n, d)."""
+        """Return the features of a batch: (n, t), (n, t) -> (n, d).
+
+        Raises
+        ------
+        EncoderError
+            If OpenVINO cannot run the graph on this batch.
+        """
         inputs = graph_inputs(input_ids, mask, self._pad_id)
-        with self._lock:
-            return np.array(self._request.infer(inputs, share_inputs=True)[0])
+        try:
+            with self._lock:
+                return np.array(self._request.infer(inputs, share_inputs=True)[0])
+        except RuntimeError as error:
+            raise EncoderError(
+                f"OpenVINO failed on a batch of shape {input_ids.shape}: {shown(str(error), 200)}. "
+                "Pass --backend torch."
+            ) from error
 
 
 def graph_inputs(
