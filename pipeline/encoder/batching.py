@@ -12,7 +12,7 @@ from pipeline.errors import EncoderError
 
 # Texts sorted together: this many, as padding gains nothing from more, and no more characters than a stopped run can
 # wait for the tokenizer to read.
-WINDOW = 16_384
+WINDOW = 8_192
 WINDOW_CHARS = 8 * 2**20
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
