@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measure import (
-    DEFAULT_OUT,
-    N_THREADS,
     described,
     limit_threads,
     machine,
+    parser_of,
     read_rows,
     read_texts,
     save,
@@ -198,17 +197,13 @@ def scaling_table(found: dict[str, Precision | str]) -> str:
 
 def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--dataset", type=Path, required=True, help="a folder of TSV")
     parser.add_argument("--rows", type=int, help="only the first of each file")
     parser.add_argument("--encoder", default="minilm", help="minilm or a folder")
     parser.add_argument("--precisions", nargs="+", default=PRECISIONS)
     parser.add_argument("--scaling", type=Path, help="a TSV, texts first")
     parser.add_argument("--scaling-rows", type=int, help="only the first texts of it")
-    parser.add_argument("--threads", type=int, default=N_THREADS)
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT)
     return parser.parse_args(arguments)
 
 

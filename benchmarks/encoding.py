@@ -24,12 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measure import (
-    DEFAULT_OUT,
-    N_THREADS,
     Spread,
     described,
     limit_threads,
     machine,
+    parser_of,
     read_texts,
     save,
     table,
@@ -41,11 +40,11 @@ from benchmarks.systems import (
     OURS_COMMAND,
     System,
     SystemFailedError,
+    add_options,
     count_tokens,
     encoder_folder,
     peers_command,
 )
-from pipeline.datasets.sources import sample_path
 from pipeline.encoder.folder import read_config
 
 REFERENCE = "tutorial, one batch"  # it pads nothing where a text is alone
@@ -283,23 +282,10 @@ def version_lines(results: Results) -> str:
 
 def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--encoder",
-        help="minilm or a folder; without: full-size DistilBERT, random weights",
-    )
-    parser.add_argument(
-        "--texts", type=Path, default=sample_path(), help="a TSV, texts first"
-    )
+    parser = parser_of(__doc__)
+    add_options(parser)
     parser.add_argument("--rows", type=int, help="only the first texts")
     parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=N_THREADS)
-    parser.add_argument(
-        "--peers", default=sys.executable, help="the Python of the peers' environment"
-    )
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT)
     return parser.parse_args(arguments)
 
 

@@ -19,13 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import (
-    DEFAULT_OUT,
-    N_THREADS,
     Ended,
     Spread,
     described,
     limit_threads,
     machine,
+    parser_of,
     read_texts,
     save,
     table,
@@ -33,7 +32,13 @@ from benchmarks.measure import (
 )
 from benchmarks.ours import PREDICTOR
 from benchmarks.peers import HEADED
-from benchmarks.systems import OURS_COMMAND, System, encoder_folder, peers_command
+from benchmarks.systems import (
+    OURS_COMMAND,
+    System,
+    add_options,
+    encoder_folder,
+    peers_command,
+)
 from pipeline.datasets.sources import sample_path
 
 PIPELINE = "transformers pipeline"
@@ -205,24 +210,11 @@ def of_wall(done: Sequence[Ended]) -> str:
 
 def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--encoder",
-        help="minilm or a folder; without: full-size DistilBERT, random weights",
-    )
-    parser.add_argument(
-        "--texts", type=Path, default=sample_path(), help="a TSV, texts first"
-    )
+    parser = parser_of(__doc__)
+    add_options(parser)
     parser.add_argument("--rows", type=int, default=1000, help="texts in one call")
     parser.add_argument("--singles", type=int, default=200, help="texts one by one")
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=N_THREADS)
-    parser.add_argument(
-        "--peers", default=sys.executable, help="the Python of the peers' environment"
-    )
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT)
     return parser.parse_args(arguments)
 
 

@@ -1,5 +1,6 @@
 """What the benchmarks share: timed commands, medians and spread, the machine in words, Markdown."""
 
+import argparse
 import json
 import os
 import platform
@@ -74,6 +75,16 @@ def timed(command: Sequence[str | Path], **options: Any) -> Ended:
         before.children_user + before.children_system
     )
     return Ended(wall_s, cpu_s, done.stdout)
+
+
+def parser_of(described: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options of every benchmark: threads, and where the tables go."""
+    parser = argparse.ArgumentParser(
+        description=described, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--threads", type=int, default=N_THREADS)
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT)
+    return parser
 
 
 def limit_threads(n: int) -> None:

@@ -1,21 +1,22 @@
 """Systems that encode, ours and the peers, each in a process of its own, and the encoder they all run."""
 
+import argparse
 import json
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import EncoderSpec
+from pipeline.datasets.sources import sample_path
 from pipeline.encoder.identity import find_encoder
 from pipeline.storage import sha256_file
 
@@ -46,7 +47,7 @@ class Encoded:
     peak_mb: float
 
 
-class System:
+class System(AbstractContextManager["System"]):
     """A process that encodes texts; `benchmarks.peers` says how one talks to it.
 
     Parameters
@@ -149,21 +150,28 @@ class System:
         self._log.close()
         self._folder.cleanup()
 
-    def __enter__(self) -> "System":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
+        """End the process."""
         self.close()
 
 
 def peers_command(python: str) -> tuple[str, ...]:
     """Return what starts a peer's process."""
     return (python, "-P", str(PEERS_FILE))  # -P: our modules' names hide no library
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of benchmarks beside the peers: their Python, the encoder, the texts."""
+    parser.add_argument(
+        "--peers", default=sys.executable, help="the Python of the peers' environment"
+    )
+    parser.add_argument(
+        "--encoder",
+        help="minilm or a folder; without: full-size DistilBERT, random weights",
+    )
+    parser.add_argument(
+        "--texts", type=Path, default=sample_path(), help="a TSV, texts first"
+    )
 
 
 @contextmanager

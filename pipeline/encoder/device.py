@@ -1,12 +1,28 @@
-"""torch's devices: which one is meant, and batches that do not fit its memory."""
+"""What the engines on torch share: devices, dtypes, and batches that do not fit a device's memory."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, EncoderError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+TORCH = torch.__version__.split("+")[0]
+
+
+def identity_of(
+    engine: str, version: str, device: torch.device
+) -> dict[str, Any]:  # Any: JSON values
+    """Return the identity of an engine on torch, see `pipeline.encoder.engine.Engine`."""
+    return {
+        "engine": engine,
+        "version": version,
+        "device": device.type,
+        "capabilities": [torch.backends.cpu.get_cpu_capability()],
+    }
 
 
 def choose_device(name: str) -> torch.device:

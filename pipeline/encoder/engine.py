@@ -74,7 +74,7 @@ def make_engine(
     if spec.precision == "int8":
         raise _no_int8(obstacle)
     if bert is None:
-        return reference_engine(checkpoint, spec, compute.device)
+        return transformers_engine(checkpoint, spec, compute.device)
     from pipeline.encoder.engine_torch import TorchEngine
 
     return TorchEngine(bert, spec, compute.device)
@@ -109,7 +109,7 @@ def _no_int8(obstacle: str) -> ConfigError:
     )
 
 
-def reference_engine(
+def transformers_engine(
     checkpoint: Checkpoint, spec: EncoderSpec, device: str = "cpu"
 ) -> Engine:
     """Return transformers' own model, whole, as it comes: for every architecture, and to compare others with."""
@@ -122,6 +122,11 @@ def layers_to_run(bert: Bert, spec: EncoderSpec) -> int:
     """Return how many layers give the hidden state that `spec` asks for."""
     n_layers = len(bert.layers)
     return spec.layer if spec.layer >= 0 else n_layers + 1 + spec.layer
+
+
+def ends_in_first_token(pooling: str, n_layers: int) -> bool:
+    """Tell whether of the last layer that is run nothing but each text's first token is needed."""
+    return pooling in ("cls", "pooler") and n_layers > 0
 
 
 def check_pooler(bert: Bert, spec: EncoderSpec) -> None:

@@ -1,7 +1,5 @@
 """torch for BERT, DistilBERT and RoBERTa: the arithmetic of `pipeline.encoder.graph`, on any device of torch."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,11 +15,19 @@ from pipeline.encoder.bert import (
     Norm,
     position_ids,
 )
-from pipeline.encoder.device import choose_device, halving
-from pipeline.encoder.engine import check_pooler, layers_to_run
+from pipeline.encoder.device import (
+    DTYPES,
+    TORCH,
+    choose_device,
+    halving,
+    identity_of,
+)
+from pipeline.encoder.engine import (
+    check_pooler,
+    ends_in_first_token,
+    layers_to_run,
+)
 from pipeline.encoder.pooling import POOLINGS
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class TorchEngine:
@@ -43,12 +49,7 @@ class TorchEngine:
         self.device = str(self._device)
         self.n_parameters = bert.n_parameters
         self.n_halved = 0
-        self.identity: dict[str, Any] = {  # Any: JSON values
-            "engine": "torch",
-            "version": torch.__version__.split("+")[0],
-            "device": self._device.type,
-            "capabilities": [torch.backends.cpu.get_cpu_capability()],
-        }
+        self.identity = identity_of("torch", TORCH, self._device)
 
     def __call__(
         self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
@@ -90,7 +91,7 @@ class _Model:
         )
         x = self._norm(x, self._bert.norm)
         seen = None if mask.all() else mask.bool()[:, None, None, :]  # (n, 1, 1, t)
-        only_first = self._pooling in ("cls", "pooler") and len(self._layers) > 0
+        only_first = ends_in_first_token(self._pooling, len(self._layers))
         for layer in self._layers[: len(self._layers) - only_first]:
             x = self._layer(layer, x, x, seen)
         if only_first:  # of the last layer nothing else is needed

@@ -13,7 +13,13 @@ from transformers.utils import logging as transformers_logging
 
 from pipeline.config import EncoderSpec
 from pipeline.encoder.checkpoint import REFUSED, Checkpoint
-from pipeline.encoder.device import choose_device, halving
+from pipeline.encoder.device import (
+    DTYPES,
+    TORCH,
+    choose_device,
+    halving,
+    identity_of,
+)
 from pipeline.encoder.engine import no_pooler
 from pipeline.encoder.pooling import POOLINGS
 from pipeline.errors import EncoderError
@@ -21,7 +27,6 @@ from pipeline.errors import EncoderError
 transformers_logging.set_verbosity_error()  # unused weights of other heads are no news here
 transformers_logging.disable_progress_bar()
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 IGNORED = {  # settings that choose kernels, possibly from a hub
     "_attn_implementation",
     "attn_implementation",
@@ -55,12 +60,8 @@ class TransformersEngine:
         self.device = str(self._device)
         self.n_parameters = sum(p.numel() for p in model.parameters())
         self.n_halved = 0
-        self.identity: dict[str, Any] = {  # Any: JSON values
-            "engine": "transformers",
-            "version": f"{transformers.__version__} (torch {torch.__version__.split('+')[0]})",
-            "device": self._device.type,
-            "capabilities": [torch.backends.cpu.get_cpu_capability()],
-        }
+        version = f"{transformers.__version__} (torch {TORCH})"
+        self.identity = identity_of("transformers", version, self._device)
 
     def __call__(
         self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]

@@ -30,7 +30,7 @@ from pipeline.encoder.checkpoint import Checkpoint, read_checkpoint, read_prepar
 from pipeline.encoder.engine import (
     Engine,
     make_engine,
-    reference_engine,
+    transformers_engine,
     with_recipe,
 )
 from pipeline.encoder.identity import EncoderSource, find_encoder
@@ -110,13 +110,13 @@ class Encoder:
     def has_fallback(self) -> bool:
         """Tell whether another engine could run the same recipe here."""
         return (
-            self.engine.identity["engine"] == "openvino"
+            self.engine_identity["engine"] == "openvino"
             and self.spec.precision != "int8"
         )
 
     def __repr__(self) -> str:
         """Name encoder, pooling, dimensions and device."""
-        engine = self.engine.identity["engine"]
+        engine = self.engine_identity["engine"]
         return f"<Encoder: {self.spec.encoder} [{self.spec.pooling}], {self.dim} dimensions, {engine} on {self.device}>"
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -254,15 +254,18 @@ def load_source(
     check_digests(folder, str(source.identity.get("commit", "")))
     if prepared is not None:
         return Encoder(read_prepared(prepared, folder), spec, compute)
-    lowercase = bool(source.identity.get("lowercase"))
-    checkpoint = read_checkpoint(folder, lowercase=lowercase)
-    return Encoder(with_recipe(checkpoint, spec, compute), spec, compute)
+    checkpoint = with_recipe(_read(source), spec, compute)
+    return Encoder(checkpoint, spec, compute)
 
 
 def reference_encoder(source: EncoderSource, spec: EncoderSpec) -> Encoder:
     """Return the encoder as transformers runs it, whole, in float32 on the processor: what others are compared with."""
     spec = replace(source.resolve(spec), encoder=source.name, precision="float32")
-    lowercase = bool(source.identity.get("lowercase"))
-    checkpoint = read_checkpoint(source.fetch(), lowercase=lowercase)
-    engine = reference_engine(checkpoint, spec)
+    checkpoint = _read(source)
+    engine = transformers_engine(checkpoint, spec)
     return Encoder(checkpoint, spec, ComputeSpec(device="cpu"), engine)
+
+
+def _read(source: EncoderSource) -> Checkpoint:
+    lowercase = bool(source.identity.get("lowercase"))
+    return read_checkpoint(source.fetch(), lowercase=lowercase)

@@ -9,7 +9,6 @@ Shapes: n texts of t tokens, padding included; hidden states are kept as rows, (
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import openvino as ov
@@ -17,29 +16,11 @@ from numpy.typing import ArrayLike
 from openvino import opset13 as op
 
 from pipeline.encoder.bert import AnyLinear, Bert, Layer, Linear, Norm
+from pipeline.encoder.engine import ends_in_first_token
 
 MASKED = np.float32(-1e9)  # added to a score: its share of attention is then exactly 0
 LOWEST = np.float32(-3e38)
 LEVELS = 256
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The graph's inputs and what is computed of them once.
-
-    Attributes
-    ----------
-    ids, positions : nodes of int32, shape (n, t)
-    mask : node of float32, shape (n, t)
-        1 for tokens, 0 for padding.
-    hidden_shape : node of int32, shape (3,)
-        n, t, d.
-    """
-
-    ids: ov.Node
-    positions: ov.Node
-    mask: ov.Node
-    hidden_shape: ov.Node
 
 
 def build_graph(
@@ -54,8 +35,8 @@ def build_graph(
     n_layers : int
         How many layers are run, 0 to all.
     probed : int, optional
-        A layer of which all tokens are computed: the graph also gives what its six linear maps (query, key, value,
-        out, up, down) get, float32 (n·t, in).
+        A layer of which all tokens are computed: the graph also gives what its linear maps get, float32 (n·t, in):
+        query, key and value the same; out; up; down.
     """
     return _Graph(bert, pooling, n_layers, probed).model()
 
@@ -68,18 +49,17 @@ class _Graph:
         self.probed = None if probed is None else bert.layers[probed]
         self.seen: list[ov.Node] = []  # what the probed layer's linear maps get
         pair = ov.PartialShape([-1, -1])
-        ids, positions = (op.parameter(pair, ov.Type.i32) for _ in range(2))
-        mask = op.parameter(pair, ov.Type.f32)
-        self.parameters = [ids, positions, mask]
-        shape = op.concat([op.shape_of(ids, "i32"), _ints([bert.dim])], 0)
-        self.at = Inputs(ids, positions, mask, shape)
-        added = op.multiply(op.subtract(_floats(1), mask), _floats(MASKED))
+        self.ids, self.positions = (op.parameter(pair, ov.Type.i32) for _ in range(2))
+        self.mask = op.parameter(pair, ov.Type.f32)  # 1 for tokens, 0 for padding
+        self.batch_shape = op.shape_of(self.ids, "i32")  # n, t
+        padding = op.subtract(_floats(1), self.mask)
+        added = op.multiply(padding, _floats(MASKED))
         self.bias3 = op.unsqueeze(added, _ints(1))  # (n, 1, t)
         self.bias4 = op.unsqueeze(self.bias3, _ints(1))  # (n, 1, 1, t)
 
     def model(self) -> ov.Model:
         x = self.embeddings()
-        only_first = self.pooling in ("cls", "pooler") and self.n_layers > 0
+        only_first = ends_in_first_token(self.pooling, self.n_layers)
         for layer in self.bert.layers[: self.n_layers - only_first]:
             x = self.layer(layer, x, self.attention(layer, x))
         if only_first:
@@ -87,18 +67,19 @@ class _Graph:
             x = self.layer(last, *self.first_token(last, x))
         outputs = [self.pooled(x, only_first), *self.seen]
         results = [op.result(node) for node in outputs]
-        return ov.Model(results, self.parameters, "encoder")
+        parameters = [self.ids, self.positions, self.mask]
+        return ov.Model(results, parameters, "encoder")
 
     def embeddings(self) -> ov.Node:
-        words = op.gather(_floats(self.bert.words), self.at.ids, _ints(0))
-        places = op.gather(_floats(self.bert.positions), self.at.positions, _ints(0))
+        words = op.gather(_floats(self.bert.words), self.ids, _ints(0))
+        places = op.gather(_floats(self.bert.positions), self.positions, _ints(0))
         rows = op.reshape(op.add(words, places), _ints([-1, self.bert.dim]), False)
         return self.norm(rows, self.bert.norm)
 
     def attention(self, layer: Layer, x: ov.Node) -> ov.Node:
         """Return what each token gathers from its text: (n·t, d) -> (n·t, d)."""
         if layer is self.probed:
-            self.seen += [x] * 3
+            self.seen.append(x)
         parts = (self.linear(x, part) for part in (layer.query, layer.key, layer.value))
         query, key, value = (self.heads(part) for part in parts)
         found = op.scaled_dot_product_attention(query, key, value, self.bias4)
@@ -108,20 +89,19 @@ class _Graph:
     def heads(self, rows: ov.Node) -> ov.Node:
         """(n·t, d) -> (n, heads, t, d / heads)."""
         n_heads = self.bert.n_heads
-        shape = op.concat(
-            [
-                op.gather(self.at.hidden_shape, _ints([0, 1]), _ints(0)),
-                _ints([n_heads, self.bert.dim // n_heads]),
-            ],
-            0,
-        )
-        return op.transpose(op.reshape(rows, shape, False), _ints([0, 2, 1, 3]))
+        split = self.by_text(rows, n_heads, self.bert.dim // n_heads)
+        return op.transpose(split, _ints([0, 2, 1, 3]))
+
+    def by_text(self, rows: ov.Node, *inner: int) -> ov.Node:
+        """(n·t, d) -> (n, t, inner …)."""
+        shape = op.concat([self.batch_shape, _ints(inner)], 0)
+        return op.reshape(rows, shape, False)
 
     def first_token(self, layer: Layer, x: ov.Node) -> tuple[ov.Node, ov.Node]:
         """Return the first tokens, and what they gather: (n·t, d) -> (n, d), (n, d)."""
         dim, n_heads = self.bert.dim, self.bert.n_heads
         per_head = (n_heads, dim // n_heads, dim)
-        states = op.reshape(x, self.at.hidden_shape, False)  # (n, t, d)
+        states = self.by_text(x, dim)  # (n, t, d)
         first = op.gather(states, _ints(0), _ints(1))  # (n, d)
         assert isinstance(layer.query, Linear)  # a layer of one row a text
         assert isinstance(layer.key, Linear)
@@ -140,7 +120,7 @@ class _Graph:
         found = op.reshape(
             op.transpose(found, _ints([1, 0, 2])), _ints([-1, dim]), False
         )
-        return first, op.add(found, _floats(layer.value.bias.reshape(1, -1)))
+        return first, op.add(found, _row(layer.value.bias))
 
     def layer(self, layer: Layer, x: ov.Node, gathered: ov.Node) -> ov.Node:
         """Finish a layer from its input and what attention gathered: (m, d), (m, d) -> (m, d)."""
@@ -151,9 +131,7 @@ class _Graph:
             self.seen += [gathered, x, hidden]
         if layer.exact is not None:
             up, down = layer.exact
-            exact = self.gelu(
-                op.add(op.matmul(x, _floats(up.weight), False, True), _row(up.bias))
-            )
+            exact = self.gelu(self.linear(x, up))
             found = op.add(found, op.matmul(exact, _floats(down), False, True))
         return self.norm(op.add(found, x), layer.output_norm)
 
@@ -161,12 +139,9 @@ class _Graph:
         if isinstance(linear, Linear):
             weight = _floats(linear.weight)
         else:
-            top = linear.top
-            ends = linear.low, linear.high
-            low, high = (_row(end) for end in ends)
-            x = op.fake_quantize(
-                x, low, high, _floats(-top * 128 / 127), _floats(top), LEVELS
-            )
+            ends = _row(linear.low), _row(linear.high)
+            stand_for = _floats(-linear.top * 128 / 127), _floats(linear.top)
+            x = op.fake_quantize(x, *ends, *stand_for, LEVELS)
             whole = op.convert(op.constant(linear.weight), "f32")
             weight = op.multiply(whole, _floats(linear.scale))
         return op.add(op.matmul(x, weight, False, True), _row(linear.bias))
@@ -186,10 +161,10 @@ class _Graph:
             return op.tanh(self.linear(x, self.bert.pooler))
         if only_first:
             return x
-        states = op.reshape(x, self.at.hidden_shape, False)
+        states = self.by_text(x, self.bert.dim)
         if self.pooling == "cls":  # of the embeddings
             return op.gather(states, _ints(0), _ints(1))
-        kept = op.unsqueeze(self.at.mask, _ints(2))  # (n, t, 1)
+        kept = op.unsqueeze(self.mask, _ints(2))  # (n, t, 1)
         if self.pooling == "mean":
             total = op.reduce_sum(op.multiply(states, kept), _ints(1))
             return op.divide(total, op.reduce_sum(kept, _ints(1)))

@@ -26,7 +26,7 @@ from tokenizers import Tokenizer
 from pipeline.config import EncoderSpec
 from pipeline.encoder.batching import batches_by_length, padded
 from pipeline.encoder.bert import AnyLinear, Array, Bert, Layer, Linear, QuantizedLinear
-from pipeline.encoder.engine import layers_to_run
+from pipeline.encoder.engine import ends_in_first_token, layers_to_run
 from pipeline.encoder.engine_openvino import compile_graph, graph_inputs
 from pipeline.encoder.graph import build_graph
 from pipeline.encoder.tokens import TokenCutter
@@ -35,7 +35,6 @@ from pipeline.errors import EncoderError
 N_RANDOM = 100  # texts of random tokens
 RANDOM_TOKENS = (4, 60)
 BATCH_TOKENS = 4_096
-N_LINEARS = 6  # of a layer
 STRENGTHS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 N_TRIED = 512  # rows that strengths are tried on
 N_EXACT = 16  # hidden units that stay float32
@@ -57,7 +56,7 @@ def quantize(bert: Bert, tokenizer: Tokenizer, spec: EncoderSpec) -> Bert:
         Its layer and pooling say which layers are run, and which of them for one row a text.
     """
     n_layers = layers_to_run(bert, spec)
-    n_full = n_layers - (spec.pooling in ("cls", "pooler") and n_layers > 0)
+    n_full = n_layers - ends_in_first_token(spec.pooling, n_layers)
     tokens = list(_calibration_tokens(tokenizer, spec.max_length))
     layers = list(bert.layers)
     for i in range(n_full):
@@ -102,16 +101,13 @@ def _inputs(bert: Bert, tokens: list[NDArray[np.int32]], layer: int) -> _Inputs:
         ids, mask = padded([tokens[i] for i in rows], 0)
         kept = mask.ravel().astype(bool)
         outputs = request.infer(graph_inputs(ids, mask, bert.pad_id))
-        found.append([outputs[1 + i][kept] for i in range(N_LINEARS)])
+        found.append([outputs[i][kept] for i in range(1, len(outputs))])
     if not all(np.isfinite(array).all() for batch in found for array in batch):
         raise EncoderError(
             f"The encoder's hidden states before layer {layer + 1} hold NaN or infinity: no 8-bit weights can be made. "
             "Pass --precision float32, or another encoder."
         )
-    query, _, _, out, up, down = (
-        np.concatenate(part) for part in zip(*found, strict=True)
-    )
-    return _Inputs(query, out, up, down)
+    return _Inputs(*(np.concatenate(part) for part in zip(*found, strict=True)))
 
 
 def _quantize_layer(layer: Layer, inputs: _Inputs) -> Layer:

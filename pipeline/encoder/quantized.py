@@ -1,6 +1,7 @@
 """A quantized encoder as named arrays, the content of ``int8.safetensors``."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -83,9 +84,7 @@ def _layer(named: Arrays, name: str) -> Layer:
 
 def _linear(named: Arrays, name: str) -> AnyLinear:
     kind = QuantizedLinear if f"{name}.scale" in named else Linear
-    return kind(
-        **{field: named[f"{name}.{field}"] for field in kind.__dataclass_fields__}
-    )
+    return kind(**{field.name: named[f"{name}.{field.name}"] for field in fields(kind)})
 
 
 def _norm(named: Arrays, name: str) -> Norm:

@@ -181,24 +181,24 @@ class _Loader:
     def encoder(self) -> Any:
         """Return the encoder, measured; on torch if OpenVINO was not asked for and computes something else."""
         if self._loaded is None:
-            loaded = self._load(self._compute)
+            source = self.source()
+            loaded = self._load(source, self._compute)
             try:
-                self._certify(loaded)
+                self._certify(source, loaded)
             except EncoderError as error:
                 if self._compute.backend != "auto" or not loaded.has_fallback:
                     raise
                 self._lines.send(warning=f"{error} torch does the work now.")
-                loaded = self._load(replace(self._compute, backend="torch"))
-                self._certify(loaded)
+                loaded = self._load(source, replace(self._compute, backend="torch"))
+                self._certify(source, loaded)
             self._loaded, self.device = loaded, loaded.device
             if self.spec.precision == "int8":  # a minute's work
                 self.publish()
         return self._loaded
 
-    def _load(self, compute: ComputeSpec) -> Any:
+    def _load(self, source: EncoderSource, compute: ComputeSpec) -> Any:
         from pipeline.encoder.frozen import load_source
 
-        source = self.source()
         if is_complete(self._directory, self._request["encoder_key"]):
             try:
                 return load_source(source, self.spec, compute, self._directory)
@@ -213,14 +213,14 @@ class _Loader:
             self._lines.send(note=QUANTIZING)
         return load_source(source, self.spec, compute)
 
-    def _certify(self, encoder: Any) -> None:
+    def _certify(self, source: EncoderSource, encoder: Any) -> None:
         """Compare the encoder with float32 torch, if its engine never was in this store."""
         from pipeline.encoder.frozen import reference_encoder
         from pipeline.features.certify import certify
 
         moved = certify(
             encoder,
-            lambda: reference_encoder(self.source(), self.spec),
+            lambda: reference_encoder(source, self.spec),
             StoredTexts(Path(self._request["table"])),
             self._certificates,
             root=self._root,

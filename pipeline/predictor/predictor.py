@@ -153,7 +153,7 @@ class Predictor:
             return True
         logger.warning(
             "%s gives features that differ by up to %.2g from those of training. %s",
-            encoder.engine.identity["engine"],
+            encoder.engine_identity["engine"],
             difference,
             COMPARE,
         )

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pipeline.encoder.certificate import name_of
+
 Json = dict[str, Any]  # Any: JSON values
 
 NAMES = {
@@ -35,9 +37,8 @@ def float16(effect: Json) -> str:
 
 def numerics(figures: Json) -> str:
     """Return in a sentence by how much an engine's features differ from float32 torch, and what it does to labels."""
-    engine = f"{figures['engine']} {figures['version']} on {figures['device']}"
     return (
-        f"{engine} beside float32 torch, {figures['n']:,} texts: "
+        f"{name_of(figures)} beside float32 torch, {figures['n']:,} texts: "
         f"features differ by {figures['largest']:.2g} at most, {figures['mean']:.2g} on average; cosine at least "
         f"{figures['smallest_cosine']:.6f}; a text alone {figures['batch_of_one']:.2g}, in another order "
         f"{figures['batch_orders']:.2g}; {figures['flips']:,} of {figures['n']:,} labels flip"
