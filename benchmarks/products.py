@@ -13,6 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,7 +98,66 @@ def with_openvino(
         yield precision, request.infer
 
 
-ENGINES = {"numpy": with_numpy, "torch": with_torch, "openvino": with_openvino}
+def with_onnxruntime(
+    x: NDArray[np.float32], weights: Weights, threads: int
+) -> Iterator[tuple[str, Run]]:
+    """Yield ONNX Runtime's products; int8 is static, of unsigned with signed integers."""
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    def graph(int8: bool) -> bytes:
+        nodes: list[Any] = []  # Any: protocol buffers
+        constants: list[Any] = []
+        name = "x"
+
+        def constant(values: NDArray[np.generic]) -> str:
+            constants.append(numpy_helper.from_array(values, f"c{len(constants)}"))
+            return str(constants[-1].name)
+
+        def node(kind: str, *inputs: str, domain: str = "") -> str:
+            out = f"v{len(nodes)}"
+            nodes.append(helper.make_node(kind, inputs, [out], domain=domain))
+            return out
+
+        step, middle = np.array(1 / 127, np.float32), np.array(128, np.uint8)
+        for weight in weights:
+            if not int8:
+                name = node("MatMul", name, constant(weight))
+                continue
+            whole = constant((weight * 63).astype(np.int8))
+            ends = [constant(step), constant(middle)]
+            scale = constant(np.full(weight.shape[1], 1 / 63, np.float32))
+            name = node("QuantizeLinear", name, *ends)
+            inputs = (name, whole, ends[0], scale, ends[1])
+            name = node("MatMulIntegerToFloat", *inputs, domain="com.microsoft")
+        given, made = (
+            helper.make_tensor_value_info(end, TensorProto.FLOAT, None)
+            for end in ("x", name)
+        )
+        whole_graph = helper.make_graph(nodes, "products", [given], [made], constants)
+        opsets = [
+            helper.make_opsetid("", 17),
+            helper.make_opsetid("com.microsoft", 1),
+        ]
+        model = helper.make_model(whole_graph, opset_imports=opsets, ir_version=9)
+        return bytes(model.SerializeToString())
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    for precision in ("float32", "int8"):
+        session = onnxruntime.InferenceSession(
+            graph(precision == "int8"), options, providers=["CPUExecutionProvider"]
+        )
+        yield precision, lambda s=session: s.run(None, {"x": x})  # type: ignore[misc]  # the session of now
+
+
+ENGINES = {
+    "numpy": with_numpy,
+    "torch": with_torch,
+    "openvino": with_openvino,
+    "onnxruntime": with_onnxruntime,
+}
 
 
 def best_s(run: Run) -> float:

@@ -14,7 +14,7 @@ from pipeline.errors import ConfigError, shown
 RECIPES = {
     "float32": "float32-v1",
     "bfloat16": "bfloat16-v1",
-    "int8": "int8-static-v1",  # pipeline.encoder.quantize
+    "int8": "int8-static-v2",  # pipeline.encoder.quantize
 }
 
 
@@ -245,7 +245,7 @@ class ComputeSpec(_Spec):
 
     Attributes
     ----------
-    backend : {"auto", "torch", "openvino"}
+    backend : {"auto", "openvino", "onnxruntime", "torch"}
         The engine; ``auto`` is the fastest that runs the encoder here.
     device : str
         ``auto`` (a GPU when there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
@@ -256,7 +256,7 @@ class ComputeSpec(_Spec):
     """
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "backend": ("auto", "torch", "openvino")
+        "backend": ("auto", "openvino", "onnxruntime", "torch")
     }
 
     backend: str = "auto"

@@ -6,6 +6,7 @@
     ├── ConfigError    (ValueError)       an option has a value that cannot be meant
     ├── DataError      (ValueError)       a data set cannot be read or trusted
     ├── EncoderError   (RuntimeError)     an encoder cannot be loaded or gives nonsense
+    │   └── EngineError                   one engine cannot run it; another may
     ├── HubError       (ConnectionError)  something is neither here nor to be fetched
     ├── CacheError     (RuntimeError)     a stage's files are damaged or cannot be written
     │   └── UnreadableError               they may be whole, but cannot be read now
@@ -30,6 +31,10 @@ class DataError(PipelineError, ValueError):
 
 class EncoderError(PipelineError, RuntimeError):
     """An encoder cannot be loaded, or gives values that cannot be used."""
+
+
+class EngineError(EncoderError):
+    """An engine cannot run an encoder that another engine may run."""
 
 
 class HubError(PipelineError, ConnectionError):

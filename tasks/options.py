@@ -168,7 +168,7 @@ class ComputeOptions:
     backend = luigi.Parameter(
         default=ComputeSpec.backend,
         significant=False,
-        description="auto, torch, openvino",
+        description="auto, openvino, onnxruntime, torch",
     )
     device = luigi.Parameter(
         default=ComputeSpec.device,

@@ -22,7 +22,7 @@ CHOICES = [
     (EncoderSpec, "feature_dtype", "--feature-dtype", "float32, float16"),
     (SplitSpec, "split", "--split", "auto, official, random"),
     (HeadSpec, "class_weight", "--class-weight", "none, balanced"),
-    (ComputeSpec, "backend", "--backend", "auto, torch, openvino"),
+    (ComputeSpec, "backend", "--backend", "auto, openvino, onnxruntime, torch"),
 ]
 
 
@@ -197,7 +197,7 @@ def test_encoder_refuses_the_pooler_of_another_layer(layer):
     [
         ("float32", "float32-v1"),
         ("bfloat16", "bfloat16-v1"),
-        ("int8", "int8-static-v1"),
+        ("int8", "int8-static-v2"),
     ],
 )
 def test_recipe_names_the_arithmetic_and_its_version(precision, recipe):

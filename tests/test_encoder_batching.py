@@ -21,8 +21,8 @@ from pipeline.errors import EncoderError
 @pytest.mark.parametrize(
     ("width", "cache", "tokens"),
     [
-        (3072, 36 * 2**20, 1024),
-        (1536, 36 * 2**20, 2048),
+        (3072, 36 * 2**20, 512),
+        (1536, 36 * 2**20, 1024),
         (3072, 2**20, 512),
         (64, 2**30, 4096),
         (10**9, 1, 512),
@@ -52,7 +52,7 @@ def test_a_machine_that_does_not_tell_its_cache(tmp_path, monkeypatch, size):
 
 
 def test_what_is_asked_for_is_the_budget(tiny_encoder, monkeypatch):
-    monkeypatch.setattr("pipeline.encoder.frozen.largest_cache_bytes", lambda: 2**18)
+    monkeypatch.setattr("pipeline.encoder.frozen.largest_cache_bytes", lambda: 2**19)
 
     assert load_encoder(str(tiny_encoder), batch_tokens=7).batch_tokens == 7
     assert load_encoder(str(tiny_encoder), device="cpu").batch_tokens == 1024

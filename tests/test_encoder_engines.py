@@ -6,6 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import onnxruntime
 import openvino
 import pytest
 import torch
@@ -14,16 +15,18 @@ from safetensors.torch import load_file, save_file
 from pipeline import load_encoder
 from pipeline.config import ComputeSpec, EncoderSpec
 from pipeline.encoder import engine as engines
-from pipeline.encoder.bert import arrays_of, bert_of
+from pipeline.encoder.bert import QuantizedLinear, arrays_of, bert_of
 from pipeline.encoder.checkpoint import read_checkpoint
 from pipeline.encoder.frozen import load_source, reference_encoder
 from pipeline.encoder.identity import find_encoder
+from pipeline.encoder.ops_onnx import OnnxOps
 from pipeline.encoder.quantize import quantize
 from pipeline.encoder.quantized import from_arrays, to_arrays
-from pipeline.errors import ConfigError, EncoderError
+from pipeline.errors import ConfigError, EncoderError, EngineError
 from pipeline.storage import sha256_file
 from tests.checkpoints import KINDS, MANY_SCRIPTS, N_POSITIONS, save_kind
 
+BACKENDS = ["torch", "openvino", "onnxruntime"]
 FAMILY = ("bert", "distilbert", "roberta", "xlm-roberta")
 TEXTS = [
     *MANY_SCRIPTS,
@@ -56,7 +59,7 @@ def cosines(a, b):
     return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
 
-@pytest.mark.parametrize("backend", ["torch", "openvino"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("pooling", "layer"), STATES)
 @pytest.mark.parametrize("kind", FAMILY)
 def test_an_engine_gives_what_transformers_gives(
@@ -72,7 +75,7 @@ def test_an_engine_gives_what_transformers_gives(
     assert reference.engine.identity["engine"] == "transformers"
 
 
-@pytest.mark.parametrize("backend", ["torch", "openvino"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_trained_pooler_is_run_by_every_engine(tmp_path, backend):
     folder = save_kind(tmp_path / "bert", "bert")
     encoder, reference = load_both(folder, backend, pooling="pooler")
@@ -165,13 +168,82 @@ def test_without_openvino_torch_does_the_work(tiny_encoder, monkeypatch):
     ):
         load_encoder(str(tiny_encoder), backend="openvino")
     with pytest.raises(
-        ConfigError, match=r"int8 is run by OpenVINO alone.*frostbert\[fast\]"
+        ConfigError, match=r"int8 is run by ONNX Runtime alone.*frostbert\[fast\]"
     ):
         load_encoder(str(tiny_encoder), precision="int8")
 
 
+@pytest.mark.parametrize(
+    ("backend", "precision", "match"),
+    [
+        ("openvino", "int8", "by ONNX Runtime alone. Pass --backend onnxruntime"),
+        ("onnxruntime", "bfloat16", "ONNX Runtime has no bfloat16 on processors"),
+    ],
+)
+def test_an_engine_without_a_precision_names_the_one_that_has_it(
+    tiny_encoder, backend, precision, match
+):
+    with pytest.raises(ConfigError, match=match):
+        load_encoder(str(tiny_encoder), backend=backend, precision=precision)
+
+
+def test_integers_are_added_exactly_where_they_are_largest():
+    """Processors without VNNI add two products in 16 bits, and would cut what does not fit."""
+    rng = np.random.RandomState(0)
+    q = rng.choice([-128, 127], (40, 256)).astype(np.float32)
+    weight = rng.choice([-63, 63], (24, 256)).astype(np.int8)
+    q[0], weight[0] = 127, 63
+    linear = QuantizedLinear(
+        weight=weight,
+        scale=np.full(24, 1, np.float32),
+        bias=np.zeros(24, np.float32),
+        factor=np.full(256, 2, np.float32),
+        shift=np.full(256, -1, np.float32),
+    )
+    ops = OnnxOps()
+    x = ops.reshape(ops.mask, [-1, 256])
+    found = ops.quantized_linear(ops.quantize(x, linear), linear)
+    session = onnxruntime.InferenceSession(ops.model([found]).SerializeToString())
+    given = ((q + 1) / 2).astype(np.float32)
+    none = np.zeros(q.shape, np.int32)
+
+    (sums,) = session.run(None, {"ids": none, "positions": none, "mask": given})
+
+    assert np.array_equal(sums, q @ weight.T.astype(np.float32))
+    assert sums[0, 0] == 127 * 63 * 256
+
+
+def test_weights_are_seven_bits(int8):
+    weights = [
+        array for array in int8.checkpoint.weights.values() if array.dtype == np.int8
+    ]
+
+    assert max(np.abs(array.astype(int)).max() for array in weights) == 63
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_an_engine_that_cannot_run_gives_way_to_torch(
+    tiny_encoder, monkeypatch, caplog, precision
+):
+    def refuse(*_, **__):
+        raise EngineError("The engine does not take the encoder.")
+
+    monkeypatch.setattr("pipeline.encoder.engine_openvino.compile_graph", refuse)
+    monkeypatch.setattr("pipeline.encoder.engine_onnx.Compiled.__call__", refuse)
+
+    if precision == "int8":  # torch has none
+        with pytest.raises(EngineError, match="does not take"):
+            load_encoder(str(tiny_encoder), precision="int8")
+        return
+    assert load_encoder(str(tiny_encoder)).engine.identity["engine"] == "torch"
+    assert "does not take the encoder. torch does the work now." in caplog.text
+    for backend in ("openvino", "onnxruntime"):
+        with pytest.raises(EngineError, match="does not take"):
+            load_encoder(str(tiny_encoder), backend=backend)
+
+
 def test_torch_has_no_int8(tiny_encoder):
-    with pytest.raises(ConfigError, match="int8 is run by OpenVINO alone"):
+    with pytest.raises(ConfigError, match="int8 is run by ONNX Runtime alone"):
         load_encoder(str(tiny_encoder), precision="int8", backend="torch")
 
 
@@ -223,7 +295,7 @@ def test_int8_is_close_to_float32_and_not_equal(int8, distilbert):
     rough = int8.encode(REVIEWS)
 
     assert 0.995 < cosines(exact, rough).min() < 1 - 1e-6
-    assert int8.engine.identity["engine"] == "openvino"
+    assert int8.engine.identity["engine"] == "onnxruntime"
 
 
 def test_int8_does_not_depend_on_the_batch(int8):
@@ -287,11 +359,12 @@ def test_the_int8_recipe_needs_no_luck(tmp_path):
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
-def test_nothing_is_looked_up_when_openvino_is_imported(python):
+def test_nothing_is_looked_up_when_an_engine_is_imported(python):
     done = python(
         "import socket, sys\n"
         "def refuse(*_, **__): raise AssertionError('looked up a host')\n"
         "socket.getaddrinfo = refuse\n"
+        "import pipeline.encoder.engine_onnx\n"
         "import pipeline.encoder.engine_openvino\n"
         "print(sys.modules['openvino_telemetry'])"
     )
@@ -322,7 +395,7 @@ def test_the_fast_engine_needs_no_torch(tiny_encoder, tmp_path, python):
     assert done.stdout == "openvino []\n", done.stderr
 
 
-@pytest.mark.parametrize("backend", ["torch", "openvino"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_threads_share_an_engine(tiny_encoder, backend):
     encoder = load_encoder(str(tiny_encoder), backend=backend, batch_tokens=64)
     expected = encoder.encode(REVIEWS * 20)

@@ -29,6 +29,8 @@ HOMES = {
     "tokenizers": {"pipeline.encoder", "pipeline.predictor"},
     "safetensors": {"pipeline.encoder", "pipeline.predictor"},
     "sklearn": {"pipeline.heads", "pipeline.evaluation", "pipeline.predictor"},
+    "onnx": {"pipeline.encoder"},
+    "onnxruntime": {"pipeline.encoder"},
     "openvino": {"pipeline.encoder"},
     "joblib": {"pipeline.predictor", "pipeline.encoder"},
     "luigi": {"tasks"},

@@ -120,7 +120,7 @@ def test_a_failing_stage_gives_a_status_and_one_message(
         ),
         (
             ["--backend", "cuda"],
-            "--backend is 'cuda', expected one of: auto, torch, openvino.",
+            "--backend is 'cuda', expected one of: auto, openvino, onnxruntime, torch.",
         ),
         (["--precision", "int4"], "--precision is 'int4', expected one of: float32,"),
         (["--layer", "9"], "--layer is 9, but"),

@@ -37,26 +37,24 @@ class Linear:
 
 @dataclass(frozen=True)
 class QuantizedLinear:
-    """A `Linear` on 8-bit integers, see `pipeline.encoder.quantize`.
+    """A `Linear` on integers, see `pipeline.encoder.quantize`: ``(q @ weight.T) * scale + bias``.
 
-    The input's column j is rounded to 256 levels between ``low[j]`` and ``high[j]``, which then stand for
-    -128/127 ``top`` to ``top``; ``weight * scale`` takes these back.
+    ``q`` is ``x * factor + shift``, rounded to the nearest integer (half to even) and cut to -128 to 127.
 
     Attributes
     ----------
     weight : ndarray of int8, shape (out, in)
-    scale : ndarray of float32, shape (out, 1)
-    bias : ndarray of float32, shape (out,)
-    low, high : ndarray of float32, shape (in,)
-    top : ndarray of float32, shape ()
+        -63 to 63: two products with 8-bit integers then fit the 16 bits that processors without VNNI add them in, so
+        every processor computes the same integers.
+    scale, bias : ndarray of float32, shape (out,)
+    factor, shift : ndarray of float32, shape (in,)
     """
 
     weight: NDArray[np.int8]
     scale: Array
     bias: Array
-    low: Array
-    high: Array
-    top: Array
+    factor: Array
+    shift: Array
 
 
 AnyLinear = Linear | QuantizedLinear

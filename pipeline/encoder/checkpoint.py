@@ -174,7 +174,7 @@ def to_bytes(weights: Weights) -> bytes:
 
 def _read_weights(path: Path) -> Weights:
     try:
-        return dict(safetensors.numpy.load_file(path))
+        return _as_float32(safetensors.numpy.load_file(path))
     except (KeyError, TypeError):  # bfloat16
         from safetensors.torch import load_file
 
@@ -185,11 +185,19 @@ def _read_weights(path: Path) -> Weights:
 
 def _load_weights(data: bytes) -> Weights:
     try:
-        return dict(safetensors.numpy.load(data))
+        return _as_float32(safetensors.numpy.load(data))
     except (KeyError, TypeError):  # bfloat16
         from safetensors.torch import load
 
         return {name: tensor.float().numpy() for name, tensor in load(data).items()}
+
+
+def _as_float32(weights: Weights) -> Weights:
+    """Return bfloat16 as float32: numpy has it once a library has brought ``ml_dtypes`` along."""
+    return {
+        name: array.astype("float32") if array.dtype.name == "bfloat16" else array
+        for name, array in weights.items()
+    }
 
 
 def _plain(text: str) -> Tokenizer:

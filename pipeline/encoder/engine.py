@@ -1,11 +1,15 @@
 """Which engine runs an encoder, and what every engine offers.
 
-An engine turns token ids into features. There are three: OpenVINO on a processor, where it is installed (extra
-``fast``) and knows the architecture; torch for the same architectures anywhere; and transformers' own model for all
+An engine turns token ids into features. On a processor, where the extra ``fast`` is installed and the architecture is
+known, OpenVINO runs float32 and bfloat16, and ONNX Runtime int8, for which it has the faster kernels on processors
+without VNNI and the same integers on all. torch runs the same architectures anywhere, and transformers' own model all
 others.
 """
 
+import logging
+from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,12 +18,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import ComputeSpec, EncoderSpec
-from pipeline.encoder.bert import Bert
+from pipeline.encoder.bert import Bert, position_ids
 from pipeline.encoder.checkpoint import Checkpoint
 from pipeline.encoder.quantized import to_arrays
-from pipeline.errors import ConfigError, EncoderError
+from pipeline.errors import ConfigError, EncoderError, EngineError
 
+logger = logging.getLogger(__name__)
+ACCELERATED = {  # packages they need, where they live, what people call them
+    "openvino": (
+        ("openvino",),
+        ("pipeline.encoder.engine_openvino", "OpenVinoEngine"),
+        "OpenVINO",
+    ),
+    "onnxruntime": (
+        ("onnxruntime", "onnx"),
+        ("pipeline.encoder.engine_onnx", "OnnxEngine"),
+        "ONNX Runtime",
+    ),
+}
 INSTALL = "Run: pip install 'frostbert[fast]'."
+TRIAL = np.zeros((2, 2), dtype=np.int64), np.array([[1, 1], [1, 0]])  # ids and mask
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
 
 
@@ -63,21 +81,33 @@ def make_engine(
         If no engine can run the checkpoint.
     """
     bert = checkpoint.bert()
-    obstacle = _no_openvino(bert, spec, compute)
+    name = _accelerator(spec, compute)
+    obstacle = _obstacle(name, bert, spec, compute)
     if obstacle is None:
-        from pipeline.encoder.engine_openvino import OpenVinoEngine
-
         assert bert is not None  # else there is an obstacle
-        return OpenVinoEngine(bert, spec)
-    if compute.backend == "openvino":
-        raise ConfigError(f"--backend openvino: {obstacle} Or pass --backend auto.")
-    if spec.precision == "int8":
+        try:
+            engine = _engine_class(name)(bert, spec)
+            engine(*TRIAL)
+            return engine
+        except EngineError as error:
+            if not has_fallback(name, spec, compute):
+                raise
+            logger.warning("%s torch does the work now.", error)
+    elif compute.backend == name:
+        raise ConfigError(f"--backend {name}: {obstacle} Or pass --backend auto.")
+    elif spec.precision == "int8":
         raise _no_int8(obstacle)
     if bert is None:
         return transformers_engine(checkpoint, spec, compute.device)
     from pipeline.encoder.engine_torch import TorchEngine
 
     return TorchEngine(bert, spec, compute.device)
+
+
+def has_fallback(engine: str, spec: EncoderSpec, compute: ComputeSpec) -> bool:
+    """Tell whether torch may take over from an engine."""
+    is_chosen = compute.backend == "auto" and engine in ACCELERATED
+    return is_chosen and spec.precision != "int8"
 
 
 def with_recipe(
@@ -93,7 +123,7 @@ def with_recipe(
     if spec.precision != "int8":
         return checkpoint
     bert = checkpoint.bert()
-    obstacle = _no_openvino(bert, spec, compute)
+    obstacle = _obstacle(_accelerator(spec, compute), bert, spec, compute)
     if obstacle is not None:
         raise _no_int8(obstacle)
     from pipeline.encoder.quantize import quantize
@@ -105,7 +135,7 @@ def with_recipe(
 
 def _no_int8(obstacle: str) -> ConfigError:
     return ConfigError(
-        f"--precision int8 is run by OpenVINO alone. {obstacle} Or pass --precision float32."
+        f"--precision int8 is run by ONNX Runtime alone. {obstacle} Or pass --precision float32."
     )
 
 
@@ -129,6 +159,17 @@ def ends_in_first_token(pooling: str, n_layers: int) -> bool:
     return pooling in ("cls", "pooler") and n_layers > 0
 
 
+def graph_inputs(
+    input_ids: NDArray[np.int64], mask: NDArray[np.int64], pad_id: int | None
+) -> list[NDArray[Any]]:  # Any: int32 and float32
+    """Return the inputs of a graph for a batch, (n, t) each: ids, positions, mask; see `pipeline.encoder.ops.Ops`."""
+    return [
+        input_ids.astype(np.int32),
+        position_ids(input_ids, pad_id),
+        mask.astype(np.float32),
+    ]
+
+
 def check_pooler(bert: Bert, spec: EncoderSpec) -> None:
     """Make sure that there is a trained pooler if one is asked for.
 
@@ -148,30 +189,60 @@ def no_pooler(spec: EncoderSpec) -> EncoderError:
     )
 
 
-def _no_openvino(
-    bert: Bert | None, spec: EncoderSpec, compute: ComputeSpec
+def _accelerator(spec: EncoderSpec, compute: ComputeSpec) -> str:
+    """Return the accelerated engine that is meant."""
+    if compute.backend in ACCELERATED:
+        return compute.backend
+    return "onnxruntime" if spec.precision == "int8" else "openvino"
+
+
+def _obstacle(
+    name: str, bert: Bert | None, spec: EncoderSpec, compute: ComputeSpec
 ) -> str | None:
-    """Return why OpenVINO does not run this, in a sentence or two, or None if it does."""
+    """Return why an accelerated engine does not run this, in a sentence or two, or None if it does."""
+    *_, said = ACCELERATED[name]
     if compute.backend == "torch":
         return "--backend torch was asked for."
     if bert is None:
-        return f"OpenVINO runs BERT, DistilBERT and RoBERTa here, not {spec.encoder}."
+        return f"{said} runs BERT, DistilBERT and RoBERTa here, not {spec.encoder}."
     if compute.device != "cpu" and not _may_choose_cpu(spec, compute):
-        return "OpenVINO runs on the processor here. Pass --device cpu."
-    return _openvino_lacks(spec)
+        return f"{said} runs on the processor here. Pass --device cpu."
+    return _missing(name) or _unable(name, spec)
 
 
-def _openvino_lacks(spec: EncoderSpec) -> str | None:
-    """Return what is missing of OpenVINO on this machine, or None."""
-    if find_spec("openvino") is None:
-        return f"OpenVINO is not installed. {INSTALL}"
+def _missing(name: str) -> str | None:
+    """Return what is missing of an accelerated engine on this machine, or None."""
+    packages, _, said = ACCELERATED[name]
+    if any(find_spec(package) is None for package in packages):
+        return f"{said} is not installed. {INSTALL}"
     try:
-        from pipeline.encoder.engine_openvino import capabilities
+        _engine_class(name)
     except ImportError as error:
-        return f"The OpenVINO here cannot be used ({error}). {INSTALL}"
+        return f"The {said} here cannot be used ({error}). {INSTALL}"
+    return None
+
+
+def _unable(name: str, spec: EncoderSpec) -> str | None:
+    """Return why an accelerated engine that is installed does not run a precision, or None if it does."""
+    if name == "onnxruntime":
+        if spec.precision == "bfloat16":
+            return "ONNX Runtime has no bfloat16 on processors. Pass --backend openvino or torch."
+        return None
+    if spec.precision == "int8":
+        return "Pass --backend onnxruntime."
+    from pipeline.encoder.engine_openvino import capabilities
+
     if spec.precision == "bfloat16" and "BF16" not in capabilities():
         return "This processor has no bfloat16."
     return None
+
+
+def _engine_class(name: str) -> Callable[[Bert, EncoderSpec], Engine]:
+    _, (module, engine), _ = ACCELERATED[name]
+    found: Callable[[Bert, EncoderSpec], Engine] = getattr(
+        import_module(module), engine
+    )
+    return found
 
 
 def _may_choose_cpu(spec: EncoderSpec, compute: ComputeSpec) -> bool:

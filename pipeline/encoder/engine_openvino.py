@@ -1,4 +1,4 @@
-"""OpenVINO on the processor: the engine of the extra ``fast``."""
+"""OpenVINO on the processor: the engine for float32 and bfloat16."""
 
 from threading import Lock
 from typing import Any
@@ -9,12 +9,13 @@ from joblib import cpu_count
 from numpy.typing import NDArray
 
 from pipeline.config import EncoderSpec
-from pipeline.encoder.bert import Bert, position_ids
-from pipeline.encoder.engine import check_pooler, layers_to_run
-from pipeline.encoder.graph import build_graph
-from pipeline.errors import EncoderError, shown
+from pipeline.encoder.bert import Bert
+from pipeline.encoder.engine import check_pooler, graph_inputs, layers_to_run
+from pipeline.encoder.graph import write_graph
+from pipeline.encoder.ops_openvino import OpenVinoOps
+from pipeline.errors import EngineError, shown
 
-HINT = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+HINT = {"float32": "f32", "bfloat16": "bf16"}
 
 
 def capabilities() -> list[str]:
@@ -29,7 +30,7 @@ class OpenVinoEngine:
     Parameters
     ----------
     bert : Bert
-        Quantized where the precision is int8.
+        Not quantized.
     spec : EncoderSpec
     """
 
@@ -38,10 +39,11 @@ class OpenVinoEngine:
 
     def __init__(self, bert: Bert, spec: EncoderSpec) -> None:
         check_pooler(bert, spec)
-        graph = build_graph(
-            bert, pooling=spec.pooling, n_layers=layers_to_run(bert, spec)
+        ops = OpenVinoOps()
+        outputs = write_graph(
+            ops, bert, pooling=spec.pooling, n_layers=layers_to_run(bert, spec)
         )
-        self._request = compile_graph(graph, HINT[spec.precision])
+        self._request = compile_graph(ops.model(outputs), HINT[spec.precision])
         self._lock = Lock()
         self._pad_id = bert.pad_id
         self.n_parameters = bert.n_parameters
@@ -59,7 +61,7 @@ class OpenVinoEngine:
 
         Raises
         ------
-        EncoderError
+        EngineError
             If OpenVINO cannot run the graph on this batch.
         """
         inputs = graph_inputs(input_ids, mask, self._pad_id)
@@ -67,25 +69,20 @@ class OpenVinoEngine:
             with self._lock:
                 return np.array(self._request.infer(inputs, share_inputs=True)[0])
         except RuntimeError as error:
-            raise EncoderError(
+            raise EngineError(
                 f"OpenVINO failed on a batch of shape {input_ids.shape}: {shown(str(error), 200)}. "
                 "Pass --backend torch."
             ) from error
 
 
-def graph_inputs(
-    input_ids: NDArray[np.int64], mask: NDArray[np.int64], pad_id: int | None
-) -> list[NDArray[Any]]:  # Any: int32 and float32
-    """Return the inputs of `pipeline.encoder.graph.build_graph` for a batch: (n, t) each."""
-    return [
-        input_ids.astype(np.int32),
-        position_ids(input_ids, pad_id),
-        mask.astype(np.float32),
-    ]
-
-
 def compile_graph(graph: ov.Model, precision: str) -> ov.InferRequest:
-    """Return a graph made ready for this processor; all cores work on one batch at a time."""
+    """Return a graph made ready for this processor; all cores work on one batch at a time.
+
+    Raises
+    ------
+    EngineError
+        If OpenVINO does not take it.
+    """
     settings = {
         "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY",
@@ -93,4 +90,9 @@ def compile_graph(graph: ov.Model, precision: str) -> ov.InferRequest:
         "INFERENCE_NUM_THREADS": cpu_count(),
         "ENABLE_CPU_PINNING": False,  # two runs at once would be pinned to the same cores
     }
-    return ov.Core().compile_model(graph, "CPU", settings).create_infer_request()
+    try:
+        return ov.Core().compile_model(graph, "CPU", settings).create_infer_request()
+    except RuntimeError as error:
+        raise EngineError(
+            f"OpenVINO does not take the encoder: {shown(str(error), 200)}. Pass --backend torch."
+        ) from error

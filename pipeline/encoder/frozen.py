@@ -29,6 +29,7 @@ from pipeline.encoder.batching import (
 from pipeline.encoder.checkpoint import Checkpoint, read_checkpoint, read_prepared
 from pipeline.encoder.engine import (
     Engine,
+    has_fallback,
     make_engine,
     transformers_engine,
     with_recipe,
@@ -76,6 +77,7 @@ class Encoder:
                 checkpoint.tokenizer, checkpoint.special.get("cls_token"), spec.encoder
             )
         self.spec = spec
+        self._compute = compute
         self.checkpoint = checkpoint
         self.tokenizer = checkpoint.tokenizer
         self.tokenize = TokenCutter(
@@ -109,10 +111,8 @@ class Encoder:
     @property
     def has_fallback(self) -> bool:
         """Tell whether another engine could run the same recipe here."""
-        return (
-            self.engine_identity["engine"] == "openvino"
-            and self.spec.precision != "int8"
-        )
+        name = str(self.engine_identity["engine"])
+        return has_fallback(name, self.spec, self._compute)
 
     def __repr__(self) -> str:
         """Name encoder, pooling, dimensions and device."""

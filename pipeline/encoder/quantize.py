@@ -1,8 +1,8 @@
-"""The recipe ``int8-static-v1``: 8-bit integers for weights and activations, made from fixed texts.
+"""The recipe ``int8-static-v2``: 7-bit integers for weights and 8-bit ones for activations, made from fixed texts.
 
 Every linear map but those of the last layer's one row a text is quantized:
 
-- Weights: one scale an output, symmetric, -127 to 127, chosen one input after another so that later ones take back
+- Weights: one scale an output, symmetric, -63 to 63, chosen one input after another so that later ones take back
   the rounding of earlier ones (GPTQ; Frantar et al. 2023, arXiv:2210.17323).
 - Inputs: 256 levels with fixed ends, so that a text's features do not depend on its batch. What is hard to represent
   in the inputs is moved to the weights, column by column (SmoothQuant; Xiao et al. 2023, arXiv:2211.10438), by the
@@ -27,8 +27,7 @@ from pipeline.config import EncoderSpec
 from pipeline.encoder.batching import batches_by_length, padded
 from pipeline.encoder.bert import AnyLinear, Array, Bert, Layer, Linear, QuantizedLinear
 from pipeline.encoder.engine import ends_in_first_token, layers_to_run
-from pipeline.encoder.engine_openvino import compile_graph, graph_inputs
-from pipeline.encoder.graph import build_graph
+from pipeline.encoder.engine_onnx import Compiled
 from pipeline.encoder.tokens import TokenCutter
 from pipeline.errors import EncoderError
 
@@ -38,7 +37,8 @@ BATCH_TOKENS = 4_096
 STRENGTHS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 N_TRIED = 512  # rows that strengths are tried on
 N_EXACT = 16  # hidden units that stay float32
-TOP = 127
+TOP = 127  # of inputs
+WEIGHT_TOP = 63  # see `pipeline.encoder.bert.QuantizedLinear`
 DAMPING = 0.01  # of the mean diagonal, as in GPTQ's own code
 BLOCK = 128
 
@@ -94,14 +94,13 @@ class _Inputs:
 
 def _inputs(bert: Bert, tokens: list[NDArray[np.int32]], layer: int) -> _Inputs:
     """Run the encoder up to a layer and return what its linear maps get of the tokens that are no padding."""
-    graph = build_graph(bert, pooling="mean", n_layers=layer + 1, probed=layer)
-    request = compile_graph(graph, "f32")
+    run = Compiled(bert, pooling="mean", n_layers=layer + 1, probed=layer)
     found: list[list[Array]] = []
     for rows in batches_by_length([len(ids) for ids in tokens], BATCH_TOKENS):
         ids, mask = padded([tokens[i] for i in rows], 0)
         kept = mask.ravel().astype(bool)
-        outputs = request.infer(graph_inputs(ids, mask, bert.pad_id))
-        found.append([outputs[i][kept] for i in range(1, len(outputs))])
+        _, *seen = run(ids, mask)
+        found.append([part[kept] for part in seen])
     if not all(np.isfinite(array).all() for batch in found for array in batch):
         raise EncoderError(
             f"The encoder's hidden states before layer {layer + 1} hold NaN or infinity: no 8-bit weights can be made. "
@@ -175,11 +174,10 @@ def _quantize(linear: Linear, x: Array) -> QuantizedLinear:
     reach = levels.factor * levels.step
     return QuantizedLinear(
         weight=weight,
-        scale=scale,
+        scale=scale[:, 0] * levels.step,
         bias=(linear.bias + error).astype(np.float32),
-        low=levels.centre - (TOP + 1) * reach,
-        high=levels.centre + TOP * reach,
-        top=np.asarray(TOP * levels.step, dtype=np.float32),
+        factor=np.float32(1) / reach,
+        shift=-levels.centre / reach,
     )
 
 
@@ -212,12 +210,13 @@ def _candidates(weight: Array, x: Array) -> Iterator[_Levels]:
 
 def _to_nearest(weight: Array) -> tuple[NDArray[np.int8], Array]:
     scale = _scale(weight)
-    return np.clip(np.round(weight / scale), -TOP, TOP).astype(np.int8), scale
+    whole = np.clip(np.round(weight / scale), -WEIGHT_TOP, WEIGHT_TOP)
+    return whole.astype(np.int8), scale
 
 
 def _scale(weight: Array) -> Array:
     largest = np.maximum(np.abs(weight).max(1, keepdims=True), 1e-8)
-    return np.asarray(largest / TOP, dtype=np.float32)
+    return np.asarray(largest / WEIGHT_TOP, dtype=np.float32)
 
 
 def _gptq(weight: Array, x: Array) -> tuple[NDArray[np.int8], Array]:
@@ -235,7 +234,8 @@ def _gptq(weight: Array, x: Array) -> tuple[NDArray[np.int8], Array]:
         block = slice(begin, min(begin + BLOCK, left.shape[1]))
         errors = np.empty_like(left[:, block])
         for j in range(block.start, block.stop):
-            whole[:, j] = np.clip(np.round(left[:, j] / steps), -TOP, TOP)
+            nearest = np.round(left[:, j] / steps)
+            whole[:, j] = np.clip(nearest, -WEIGHT_TOP, WEIGHT_TOP)
             error = (left[:, j] - whole[:, j] * steps) / upper[j, j]
             left[:, j : block.stop] -= np.outer(error, upper[j, j : block.stop])
             errors[:, j - begin] = error

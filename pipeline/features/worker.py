@@ -186,7 +186,7 @@ class _Loader:
             try:
                 self._certify(source, loaded)
             except EncoderError as error:
-                if self._compute.backend != "auto" or not loaded.has_fallback:
+                if not loaded.has_fallback:
                     raise
                 self._lines.send(warning=f"{error} torch does the work now.")
                 loaded = self._load(source, replace(self._compute, backend="torch"))

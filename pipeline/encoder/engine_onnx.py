@@ -1,0 +1,123 @@
+"""ONNX Runtime on the processor: the engine of int8, and another one for float32."""
+
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from joblib import cpu_count
+from numpy.typing import NDArray
+
+from pipeline.config import EncoderSpec
+from pipeline.encoder.bert import Bert
+from pipeline.encoder.engine import check_pooler, graph_inputs, layers_to_run
+from pipeline.encoder.graph import write_graph
+from pipeline.encoder.ops_onnx import OnnxOps
+from pipeline.errors import EngineError, shown
+
+ERRORS_ALONE = 3  # of ONNX Runtime's log levels
+PROVIDERS = ["CPUExecutionProvider"]
+
+
+class OnnxEngine:
+    """A `pipeline.encoder.engine.Engine`; the graph takes batches of any shape, from any number of threads.
+
+    Parameters
+    ----------
+    bert : Bert
+        Quantized where the precision is int8.
+    spec : EncoderSpec
+    """
+
+    device = "cpu"
+    n_halved = 0
+
+    def __init__(self, bert: Bert, spec: EncoderSpec) -> None:
+        check_pooler(bert, spec)
+        self._run = Compiled(
+            bert, pooling=spec.pooling, n_layers=layers_to_run(bert, spec)
+        )
+        self.n_parameters = bert.n_parameters
+        self.identity: dict[str, Any] = {  # Any: JSON values
+            "engine": "onnxruntime",
+            "version": ort.__version__,
+            "device": self.device,
+            "capabilities": capabilities(),
+        }
+
+    def __call__(
+        self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Return the features of a batch: (n, t), (n, t) -> (n, d).
+
+        Raises
+        ------
+        EngineError
+            If ONNX Runtime cannot run the graph on this batch.
+        """
+        try:
+            return self._run(input_ids, mask)[0]
+        except Exception as error:  # of families of its own
+            raise EngineError(
+                f"ONNX Runtime failed on a batch of shape {input_ids.shape}: {shown(str(error), 200)}. "
+                "Pass --backend torch."
+            ) from error
+
+
+def capabilities() -> list[str]:
+    """Return the instructions beyond the common ones that numpy finds in this processor: ``AVX512_ICL``, …."""
+    found = np.show_config(mode="dicts")["SIMD Extensions"]
+    return sorted(found.get("found", []))
+
+
+class Compiled:
+    """A graph made ready for this processor, and the tables that it looks rows up in: ONNX Runtime does not own them.
+
+    Parameters
+    ----------
+    bert : Bert
+    pooling, n_layers, probed
+        As for `pipeline.encoder.graph.write_graph`.
+
+    Raises
+    ------
+    EngineError
+        If ONNX Runtime does not take it.
+    """
+
+    def __init__(
+        self, bert: Bert, *, pooling: str, n_layers: int, probed: int | None = None
+    ) -> None:
+        ops = OnnxOps()
+        outputs = write_graph(
+            ops, bert, pooling=pooling, n_layers=n_layers, probed=probed
+        )
+        self._names = (ops.ids, ops.positions, ops.mask)
+        self._pad_id = bert.pad_id
+        self._tables = {
+            name: ort.OrtValue.ortvalue_from_numpy(table)
+            for name, table in ops.tables.items()
+        }
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = cpu_count()
+        options.log_severity_level = ERRORS_ALONE
+        options.enable_mem_pattern = False  # it would keep one for each shape
+        options.add_external_initializers(
+            list(self._tables), list(self._tables.values())
+        )
+        try:
+            self._session = ort.InferenceSession(
+                ops.model(outputs).SerializeToString(), options, providers=PROVIDERS
+            )
+        except Exception as error:  # of families of its own
+            raise EngineError(
+                f"ONNX Runtime does not take the encoder: {shown(str(error), 200)}. Pass --backend torch."
+            ) from error
+
+    def __call__(
+        self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
+    ) -> list[NDArray[np.float32]]:
+        """Return the outputs for a batch: ids and mask (n, t)."""
+        inputs = graph_inputs(input_ids, mask, self._pad_id)
+        return list(
+            self._session.run(None, dict(zip(self._names, inputs, strict=True)))
+        )
