@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
@@ -174,7 +175,8 @@ def to_bytes(weights: Weights) -> bytes:
 
 def _read_weights(path: Path) -> Weights:
     try:
-        return _as_float32(safetensors.numpy.load_file(path))
+        with safetensors.safe_open(path, framework="np") as file:  # not all at once
+            return _as_float32({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  # no mapping
     except (KeyError, TypeError):  # bfloat16
         from safetensors.torch import load_file
 

@@ -8,7 +8,7 @@ from joblib import cpu_count
 from numpy.typing import NDArray
 
 from pipeline.config import EncoderSpec
-from pipeline.encoder.bert import Bert
+from pipeline.encoder.bert import Array, Bert
 from pipeline.encoder.engine import check_pooler, graph_inputs, layers_to_run
 from pipeline.encoder.graph import write_graph
 from pipeline.encoder.ops_onnx import OnnxOps
@@ -16,6 +16,7 @@ from pipeline.errors import EngineError, shown
 
 ERRORS_ALONE = 3  # of ONNX Runtime's log levels
 PROVIDERS = ["CPUExecutionProvider"]
+INPUTS = (OnnxOps.ids, OnnxOps.positions, OnnxOps.mask)
 
 
 class OnnxEngine:
@@ -87,15 +88,11 @@ class Compiled:
     def __init__(
         self, bert: Bert, *, pooling: str, n_layers: int, probed: int | None = None
     ) -> None:
-        ops = OnnxOps()
-        outputs = write_graph(
-            ops, bert, pooling=pooling, n_layers=n_layers, probed=probed
-        )
-        self._names = (ops.ids, ops.positions, ops.mask)
+        graph, tables = _written(bert, pooling, n_layers, probed)
         self._pad_id = bert.pad_id
         self._tables = {
             name: ort.OrtValue.ortvalue_from_numpy(table)
-            for name, table in ops.tables.items()
+            for name, table in tables.items()
         }
         options = ort.SessionOptions()
         options.intra_op_num_threads = cpu_count()
@@ -105,9 +102,7 @@ class Compiled:
             list(self._tables), list(self._tables.values())
         )
         try:
-            self._session = ort.InferenceSession(
-                ops.model(outputs).SerializeToString(), options, providers=PROVIDERS
-            )
+            self._session = ort.InferenceSession(graph, options, providers=PROVIDERS)
         except Exception as error:  # of families of its own
             raise EngineError(
                 f"ONNX Runtime does not take the encoder: {shown(str(error), 200)}. Pass --backend torch."
@@ -118,6 +113,14 @@ class Compiled:
     ) -> list[NDArray[np.float32]]:
         """Return the outputs for a batch: ids and mask (n, t)."""
         inputs = graph_inputs(input_ids, mask, self._pad_id)
-        return list(
-            self._session.run(None, dict(zip(self._names, inputs, strict=True)))
-        )
+        named = dict(zip(INPUTS, inputs, strict=True))
+        return list(self._session.run(None, named))
+
+
+def _written(
+    bert: Bert, pooling: str, n_layers: int, probed: int | None
+) -> tuple[bytes, dict[str, Array]]:
+    """Return a graph as bytes, and its tables; what it was written with is gone before memory is needed again."""
+    ops = OnnxOps()
+    outputs = write_graph(ops, bert, pooling=pooling, n_layers=n_layers, probed=probed)
+    return ops.model(outputs).SerializeToString(), ops.tables

@@ -171,7 +171,7 @@ def _instantiate(
         None,
         config=config,
         state_dict={
-            name: torch.tensor(array) for name, array in checkpoint.weights.items()
+            name: torch.from_numpy(array) for name, array in checkpoint.weights.items()
         },
         dtype=torch.float32,
         output_loading_info=True,

@@ -29,7 +29,9 @@ class OpenVinoOps:
         return ov.Model([op.result(node) for node in outputs], inputs, "encoder")
 
     def floats(self, values: ArrayLike) -> ov.Node:
-        return op.constant(np.asarray(values, dtype=np.float32))
+        # OpenVINO makes its own copy when it compiles the graph
+        array = np.array(values, dtype=np.float32, order="C", copy=None, ndmin=0)
+        return op.constant(array, shared_memory=True)
 
     def add(self, a: ov.Node, b: ov.Node) -> ov.Node:
         return op.add(a, b)
