@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.config import HeadSpec
 from pipeline.errors import DataError
-from pipeline.heads import logreg
+from pipeline.heads import logreg, solvers
 from pipeline.heads.head import Head, SearchPoint, load_head, save_head
 from pipeline.heads.logreg import GRID, fit_head, search_c, to_sklearn
 
@@ -21,7 +21,7 @@ SOLVERS = pytest.mark.parametrize("solver", ["newton-cholesky", "lbfgs"])
 @pytest.fixture
 def use_solver(monkeypatch):
     def use(solver):
-        monkeypatch.setattr(logreg, "NEWTON_SIZE", 0 if solver == "lbfgs" else 2_000)
+        monkeypatch.setattr(solvers, "NEWTON_SIZE", 0 if solver == "lbfgs" else 2_000)
 
     return use
 
@@ -327,7 +327,9 @@ def test_a_solver_that_did_not_converge_is_recorded(monkeypatch, use_solver, sol
     features, y = blobs(3)
     use_solver(solver)
     done = fit_head(features, y, HeadSpec(C=1.0), NO_FOLDS)
-    monkeypatch.setattr(logreg, "MAX_ITER", {"newton-cholesky": 1, "lbfgs": 1})
+    monkeypatch.setattr(
+        "pipeline.heads.logreg.MAX_ITER", {"newton-cholesky": 1, "lbfgs": 1}
+    )
 
     stopped = fit_head(features, y, HeadSpec(C=1.0), NO_FOLDS)
 

@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.config import HeadSpec
 from pipeline.errors import DataError
-from pipeline.heads import logreg, objective, streaming
+from pipeline.heads import objective, solvers, streaming
 from pipeline.heads.logreg import fit_head, search_c
 from pipeline.heads.streaming import fit_stored, fit_stream, score_stored
 from tests.test_heads import NO_FOLDS, blobs, named
@@ -20,7 +20,7 @@ SOLVERS = pytest.mark.parametrize("solver", ["newton-stream", "lbfgs-stream"])
 def use_solver(monkeypatch):
     def use(solver):
         size = 0 if solver == "lbfgs-stream" else 2_000
-        monkeypatch.setattr(logreg, "NEWTON_SIZE", size)
+        monkeypatch.setattr(solvers, "NEWTON_SIZE", size)
 
     return use
 
@@ -271,7 +271,7 @@ def test_a_solver_that_did_not_converge_is_recorded(
     features, y = blobs(n_classes)
     use_solver(solver)
     done = fit_stream(Rows(features), y, HeadSpec(C=1.0))
-    monkeypatch.setattr(logreg, "MAX_ITER", {"newton-cholesky": 1, "lbfgs": 1})
+    monkeypatch.setattr(solvers, "MAX_ITER", {"newton-cholesky": 1, "lbfgs": 1})
 
     stopped = fit_stream(Rows(features), y, HeadSpec(C=1.0))
 

@@ -1,6 +1,7 @@
 """Logistic regression on standardised features, and the search for its regularisation."""
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -13,7 +14,9 @@ from sklearn.linear_model import LogisticRegression
 
 from pipeline.config import HeadSpec
 from pipeline.errors import DataError
-from pipeline.heads.head import Features, Head, SearchPoint
+from pipeline.heads.head import Features, Head, SearchPoint, probabilities_of
+from pipeline.heads.objective import Matrix, Objective
+from pipeline.heads.solvers import MAX_ITER, Fit, newton, solver_for
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -25,8 +28,6 @@ TOLERANCE, SEARCH_TOLERANCE = (
     1e-6,
     1e-4,
 )  # a search compares losses that differ far more than this
-NEWTON_SIZE = 2_000  # coefficients up to which a Newton step (their number squared) is the cheaper solver
-MAX_ITER = {"newton-cholesky": 100, "lbfgs": 3_000}
 # Share of the largest standard deviation: sums of float32 in an encoder agree to no more.
 NEGLIGIBLE = float(np.finfo(np.float32).eps)
 EPSILON = 1e-15  # probabilities are kept this far from 0 and 1 in the log loss
@@ -109,22 +110,16 @@ class _Scaled:
         values /= scale
         return cls(values, mean, scale)
 
-    def apply(self, features: Features) -> NDArray[np.float64]:
-        return np.asarray((features - self.mean) / self.scale)
 
-
-def _estimator(
-    n_classes: int, n_features: int, spec: HeadSpec, tol: float = TOLERANCE
-) -> LogisticRegression:
+def _estimator(n_classes: int, n_features: int, spec: HeadSpec) -> LogisticRegression:
     size = n_features * (1 if n_classes == 2 else n_classes)
-    solver = "newton-cholesky" if size <= NEWTON_SIZE else "lbfgs"
+    solver = "newton-cholesky" if solver_for(size) is newton else "lbfgs"
     return LogisticRegression(
         C=spec.C,
         class_weight=None if spec.class_weight == "none" else spec.class_weight,
         solver=solver,
         max_iter=MAX_ITER[solver],
-        tol=tol,
-        warm_start=True,
+        tol=TOLERANCE,
     )
 
 
@@ -173,19 +168,17 @@ def search_c(
     proba = np.zeros((len(GRID), len(y), n_classes))
     for fold in np.unique(folds):
         out = folds == fold
-        if len(np.unique(y[~out])) < 2:
+        seen = np.unique(y[~out])
+        if len(seen) < 2:
             raise DataError(
                 "C cannot be searched: texts that belong together stay in one fold, and without fold "
                 f"{fold} a single class is left. Pass --C 1, or add texts."
             )
-        scaled = _Scaled.of(features[~out])
-        held_out = scaled.apply(features[out])
-        estimator = _estimator(n_classes, features.shape[1], spec, SEARCH_TOLERANCE)
-        columns = np.ix_(out, np.unique(y[~out]))
+        inside = np.searchsorted(seen, y[~out])
+        path = _path(features[~out], inside, spec, features[out])
         losses: list[float] = []
-        for i, C in enumerate(grid):
-            _fit_quietly(estimator.set_params(C=C), scaled.values, y[~out])
-            proba[i][columns] = estimator.predict_proba(held_out)
+        for i, (_, found) in enumerate(zip(grid, path, strict=False)):
+            proba[i][np.ix_(out, seen)] = found
             losses.append(_log_loss(proba[i][out], y[out]))
             if sum(b > a for a, b in pairwise(losses)) >= RISES:
                 grid = grid[: i + 1]
@@ -196,6 +189,33 @@ def search_c(
         )
         for i, C in enumerate(grid)
     ]
+
+
+def _path(
+    features: Features, y: NDArray[np.intp], spec: HeadSpec, held_out: Features
+) -> Iterator[Matrix]:
+    """Yield the probabilities of held-out rows, (m, k), from fits with each C of the grid.
+
+    Our own solvers: from one C to the next they keep the Hessian while it serves, which is most of the work.
+    """
+    n, k = len(y), int(y.max()) + 1
+    mean, std = (np.asarray(f(features, 0, np.float64)) for f in (np.mean, np.std))
+    scale = usable_scale(std, n)
+    weights = np.ones(k)
+    if spec.class_weight == "balanced":
+        weights = n / (k * np.bincount(y))
+    rows = np.arange(n)
+    objective = Objective(
+        lambda: [(rows, features)], n, y, weights, mean, scale, penalty=0.0
+    )
+    width = 1 if k == 2 else k
+    solve = solver_for(width * features.shape[1])
+    fit = Fit(np.zeros((width, features.shape[1] + 1)), 0, False)
+    for C in GRID:
+        fit = solve(replace(objective, penalty=1 / (C * n)), fit, SEARCH_TOLERANCE)
+        coef, intercept = fit.params[:, :-1], fit.params[:, -1]
+        scores = (held_out - mean) / scale @ coef.T + intercept
+        yield probabilities_of(scores[:, 0] if k == 2 else scores)
 
 
 def _log_loss(proba: NDArray[np.float64], y: NDArray[np.intp]) -> float:
@@ -215,9 +235,7 @@ def to_sklearn(head: Head) -> "Pipeline":
     scaler.n_features_in_ = len(head.mean)
     scaler.n_samples_seen_ = 1
     spec = HeadSpec(C=head.C, class_weight=head.class_weight)
-    classifier = _estimator(len(head.classes), len(head.mean), spec).set_params(
-        warm_start=False
-    )
+    classifier = _estimator(len(head.classes), len(head.mean), spec)
     classifier.classes_ = np.array(
         head.classes, dtype=object if isinstance(head.classes[0], str) else np.int64
     )

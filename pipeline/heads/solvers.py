@@ -7,9 +7,10 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.optimize import minimize
 
-from pipeline.heads import logreg
 from pipeline.heads.objective import Matrix, Objective, Point
 
+NEWTON_SIZE = 2_000  # coefficients up to which a Newton step (their number squared) is the cheaper solver
+MAX_ITER = {"newton-cholesky": 100, "lbfgs": 3_000}
 FAST = 0.25  # a step that cuts the gradient so far shows that the Hessian behind it still holds
 HALVINGS = 20  # of a step that does not lower the loss
 DESCENT = 1e-4  # share of the fall which the slope promises that a step must bring (Armijo's rule)
@@ -30,13 +31,18 @@ class Fit:
 Solve = Callable[[Objective, Fit, float], Fit]
 
 
+def solver_for(n_coefficients: int) -> Solve:
+    """Return the cheaper solver."""
+    return newton if n_coefficients <= NEWTON_SIZE else lbfgs
+
+
 def newton(objective: Objective, start: Fit, tolerance: float) -> Fit:
     """Minimise by Newton's method.
 
     A pass without the Hessian takes a quarter of the time, so it is left out while the last one still does: from a
     start that has one, and after each step that cut the gradient to `FAST`.
     """
-    factor, most = start.factor, logreg.MAX_ITER["newton-cholesky"]
+    factor, most = start.factor, MAX_ITER["newton-cholesky"]
     here = objective.at(start.params, with_hessian=factor is None)
     keep = factor is not None
     for n_iter in range(most):
@@ -95,7 +101,7 @@ def lbfgs(objective: Objective, start: Fit, tolerance: float) -> Fit:
         method="L-BFGS-B",
         jac=True,
         options={
-            "maxiter": logreg.MAX_ITER["lbfgs"],
+            "maxiter": MAX_ITER["lbfgs"],
             "maxfun": np.iinfo(np.int32).max,
             "maxls": 50,
             "gtol": tolerance,

@@ -17,7 +17,7 @@ from pipeline.heads import logreg
 from pipeline.heads.head import Features, Head
 from pipeline.heads.logreg import Labels
 from pipeline.heads.objective import Block, Matrix, Objective, chunks_of
-from pipeline.heads.solvers import Fit, Solve, lbfgs, newton
+from pipeline.heads.solvers import Fit, Solve, newton, solver_for
 
 # Up to here fit_head is as fast; it needs five times as much: float64, and its solver's copy.
 IN_MEMORY_BYTES = 2**30
@@ -108,7 +108,7 @@ def fit_stream(features: FeatureRows, labels: Labels, spec: HeadSpec) -> Head:
     """Fit the head for a given C in passes over the stored rows.
 
     The coefficients are those of scikit-learn's ``LogisticRegression`` on standardised features, to its tolerance:
-    no component of the mean objective's gradient above `logreg.TOLERANCE`. Up to `logreg.NEWTON_SIZE` coefficients
+    no component of the mean objective's gradient above `logreg.TOLERANCE`. Up to `solvers.NEWTON_SIZE` coefficients
     the solver is Newton's method, from there on L-BFGS. Where rows are many, both start from the optimum of a sample.
     Memory is that of a block, the sample, the labels, and for Newton's method a Hessian (the number of coefficients
     squared, float64) a thread.
@@ -177,8 +177,7 @@ def _fit(
     objective = Objective(
         features.blocks, n, y, weights, mean, scale, 1 / (float(spec.C) * n)
     )
-    is_small = features.dim * (1 if k == 2 else k) <= logreg.NEWTON_SIZE
-    solve = newton if is_small else lbfgs
+    solve = solver_for(features.dim * (1 if k == 2 else k))
     start = _start(features, objective, solve)
     done = solve(objective, start, logreg.TOLERANCE)
     return Head(
@@ -191,7 +190,7 @@ def _fit(
         class_weight=spec.class_weight,
         n_iter=done.n_iter,
         converged=done.converged,
-        solver="newton-stream" if is_small else "lbfgs-stream",
+        solver="newton-stream" if solve is newton else "lbfgs-stream",
         sklearn_version=sklearn.__version__,
     )
 
