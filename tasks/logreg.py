@@ -30,7 +30,7 @@ class FitLogReg(
     """Standardise and fit, searching C on the training rows: ``models/<slug>-<key>/``."""
 
     folder = "models"
-    schema = 3
+    schema = 4
 
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:

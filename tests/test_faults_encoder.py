@@ -564,6 +564,20 @@ def test_c55_a_batch_that_does_not_fit_is_halved_and_recorded(
     np.testing.assert_allclose(features, expected, atol=1e-5)
 
 
+def test_c55_the_next_texts_come_in_smaller_batches(tiny_encoder, monkeypatch):
+    encoder = load_encoder(str(tiny_encoder), backend="torch", batch_tokens=160)
+    texts = ["the film is good"] * 60
+    fail_above(monkeypatch, 20)
+
+    encoder.encode(texts)
+    n_halved, batch_tokens = encoder.n_halved, encoder.batch_tokens
+    encoder.encode(texts)
+
+    assert (n_halved > 0, batch_tokens) == (True, 80)
+    assert encoder.n_halved == n_halved
+    assert encoder.batch_tokens == 80
+
+
 def test_c55_nothing_is_said_when_all_fits(tiny_encoder, reviews, messages):
     stage = extraction(reviews, tiny_encoder)
 

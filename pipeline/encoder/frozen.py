@@ -58,7 +58,7 @@ class Encoder:
     dim : int
         Length of a feature vector.
     batch_tokens : int
-        Tokens in one batch, padding included.
+        Tokens in one batch, padding included; halved after texts of which a batch did not fit a GPU's memory.
     tokenizer : tokenizers.Tokenizer
     tokenize : TokenCutter
         Texts to ids, as they are encoded.
@@ -160,10 +160,13 @@ class Encoder:
         Features may hold NaN or infinity; `encode` and the extraction refuse them.
         """
         lengths = tokens.lengths
+        n_halved = self.n_halved
         for rows in batches_by_length(lengths, self.batch_tokens):
             n_padded = len(rows) * int(lengths[rows[0]])
             features = self._forward([tokens.ids[i] for i in rows])
             yield EncodedRows(rows, features, tokens.n_tokens[rows], n_padded)
+        if self.n_halved > n_halved:  # the next texts need not fail first
+            self.batch_tokens = max(1, self.batch_tokens // 2)
 
     def _forward(self, tokens: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         return self.engine(*padded(tokens, self.checkpoint.pad_id))
