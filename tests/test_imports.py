@@ -30,6 +30,7 @@ HOMES = {
     "safetensors": {"pipeline.encoder", "pipeline.predictor"},
     "sklearn": {"pipeline.heads", "pipeline.evaluation", "pipeline.predictor"},
     "openvino": {"pipeline.encoder"},
+    "cleanlab": {"pipeline.evaluation"},
     "joblib": {"pipeline.predictor", "pipeline.encoder"},
     "luigi": {"tasks"},
     "rich": {"tasks"},

@@ -27,6 +27,11 @@ TOLERANCE, SEARCH_TOLERANCE = (
 )  # a search compares losses that differ far more than this
 NEWTON_SIZE = 2_000  # coefficients up to which a Newton step (their number squared) is the cheaper solver
 MAX_ITER = {"newton-cholesky": 100, "lbfgs": 3_000}
+QUICK_OPERATIONS = 5e10  # of a fit that takes about a second
+NEWTON_STEPS, LBFGS_STEPS = (
+    8,
+    400,
+)  # operations a row and coefficient, in all iterations
 # Share of the largest standard deviation: sums of float32 in an encoder agree to no more.
 NEGLIGIBLE = float(np.finfo(np.float32).eps)
 EPSILON = 1e-15  # probabilities are kept this far from 0 and 1 in the log loss
@@ -196,6 +201,82 @@ def search_c(
         )
         for i, C in enumerate(grid)
     ]
+
+
+def affordable_rows(n_classes: int, n_features: int) -> int:
+    """Return on how many rows `fit_and_predict` takes about a second on two cores."""
+    size = n_features * (1 if n_classes == 2 else n_classes)
+    is_newton = _quick_solver(n_classes, n_features) == "newton-cholesky"
+    per_row = size * (NEWTON_STEPS * size if is_newton else LBFGS_STEPS)
+    return int(QUICK_OPERATIONS // per_row)
+
+
+def _quick_solver(n_classes: int, n_features: int) -> str:
+    """Return the solver that is quicker where a few digits are enough; scikit-learn's Hessian of several is slow."""
+    is_small = n_classes == 2 and n_features <= NEWTON_SIZE
+    return "newton-cholesky" if is_small else "lbfgs"
+
+
+def fit_and_predict(
+    features: Features,
+    y: NDArray[np.int64],
+    others: Features,
+    spec: HeadSpec,
+    n_classes: int,
+) -> NDArray[np.float64]:
+    """Fit on some rows, to the tolerance of the search, and return the class probabilities of others.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (n, d)
+    y : ndarray of int64, shape (n,)
+        Classes, two or more of them.
+    others : ndarray of float32, shape (m, d)
+    spec : HeadSpec
+        With a number as C.
+    n_classes : int
+        k; classes that `y` lacks get the probability 0.
+
+    Returns
+    -------
+    ndarray of float64, shape (m, k)
+
+    Raises
+    ------
+    DataError
+        If all features are constant.
+    """
+    known, numbers = np.unique(y, return_inverse=True)
+    scaled = _Scaled.of(features)
+    estimator = _estimator(len(known), features.shape[1], spec, SEARCH_TOLERANCE)
+    estimator.set_params(solver=_quick_solver(len(known), features.shape[1]))
+    _fit_quietly(estimator, scaled.values, numbers)
+    proba = np.zeros((len(others), n_classes))
+    proba[:, known] = estimator.predict_proba(scaled.apply(others))
+    return proba
+
+
+def out_of_fold(
+    features: Features,
+    y: NDArray[np.int64],
+    folds: NDArray[np.int8],
+    spec: HeadSpec,
+    n_classes: int,
+) -> NDArray[np.float64] | None:
+    """Return class probabilities of rows, each from a fit without the row's fold, shape (n, k).
+
+    The arguments are those of `fit_and_predict`, with the fold of each row. None where there is one fold, or where
+    without some fold a single class is left.
+    """
+    proba = np.zeros((len(y), n_classes))
+    for fold in np.unique(folds):
+        out = folds == fold
+        if len(np.unique(y[~out])) < 2:
+            return None
+        proba[out] = fit_and_predict(
+            features[~out], y[~out], features[out], spec, n_classes
+        )
+    return proba
 
 
 def _log_loss(proba: NDArray[np.float64], y: NDArray[np.intp]) -> float:
