@@ -27,7 +27,7 @@ TOLERANCE, SEARCH_TOLERANCE = (
 )  # a search compares losses that differ far more than this
 NEWTON_SIZE = 2_000  # coefficients up to which a Newton step (their number squared) is the cheaper solver
 MAX_ITER = {"newton-cholesky": 100, "lbfgs": 3_000}
-QUICK_OPERATIONS = 5e10  # of a fit that takes about a second
+QUICK_OPERATIONS = 2.5e10  # of a fit that takes about a second
 NEWTON_STEPS, LBFGS_STEPS = (
     8,
     400,
@@ -204,7 +204,7 @@ def search_c(
 
 
 def affordable_rows(n_classes: int, n_features: int) -> int:
-    """Return on how many rows `fit_and_predict` takes about a second on two cores."""
+    """Return on how many rows `fit_and_predict` takes about a second on one core."""
     size = n_features * (1 if n_classes == 2 else n_classes)
     is_newton = _quick_solver(n_classes, n_features) == "newton-cholesky"
     per_row = size * (NEWTON_STEPS * size if is_newton else LBFGS_STEPS)

@@ -54,9 +54,9 @@ def _trust(report: Json) -> Iterator[str]:
             "pass --split random, which keeps such texts together."
         )
     if unknown := report["unknown_labels"]:
+        have = "row has a label" if unknown == 1 else "rows have labels"
         yield (
-            f"{unknown:,} scored rows have labels that no training row has: add training rows with them, or mend the "
-            "labels."
+            f"{unknown:,} scored {have} that no training row has: add training rows with such labels, or mend them."
         )
 
 
