@@ -199,19 +199,28 @@ def _area(
     """Weighted probability that a positive row scores above a negative one, ties counting half."""
     order = np.argsort(score, kind="stable")
     ranked = score[order]
-    begin, end = (
-        np.searchsorted(ranked, ranked, "left"),
-        np.searchsorted(ranked, ranked, "right"),
-    )
+    places = np.flatnonzero(positive[order])  # of the positive rows, (m,)
     ordered = weights[:, order]
-    above = np.zeros((len(weights), len(order) + 1))
-    np.cumsum(
-        ordered * ~positive[order], axis=1, out=above[:, 1:]
-    )  # weight of negatives below each rank
-    wins = (ordered * positive[order] * (above[:, begin] + above[:, end]) / 2).sum(
-        axis=1
+    own = ordered[:, places]  # (b, m)
+    all_below, own_below = _running_sums(ordered), _running_sums(own)
+
+    def negatives_below(ends: NDArray[np.intp]) -> NDArray[np.float64]:
+        return all_below[:, ends] - own_below[:, np.searchsorted(places, ends)]
+
+    begin, end = (
+        np.searchsorted(ranked, ranked[places], "left"),
+        np.searchsorted(ranked, ranked[places], "right"),
     )
-    return ratio(wins, (weights @ positive) * above[:, -1])
+    wins = (own * (negatives_below(begin) + negatives_below(end)) / 2).sum(axis=1)
+    n_positive = own_below[:, -1]
+    return ratio(wins, n_positive * (all_below[:, -1] - n_positive))
+
+
+def _running_sums(columns: Weights) -> Weights:
+    """Return the sums of the columns before each, and of all, shape (b, m + 1)."""
+    sums = np.zeros((len(columns), columns.shape[1] + 1))
+    np.cumsum(columns, axis=1, out=sums[:, 1:])
+    return sums
 
 
 def _mean_of_defined(columns: NDArray[np.float64]) -> NDArray[np.float64]:
