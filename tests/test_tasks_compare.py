@@ -1,7 +1,9 @@
 """`frostbert compare` and the earlier run in a report, on real runs."""
 
 import json
+import os
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -9,13 +11,12 @@ import pytest
 from pipeline.errors import CacheError, ConfigError
 from tasks import cli
 from tasks.compare import compare
+from tests.conftest import BIN, Job, review_rows, write_tsv
 
 
 @pytest.fixture(scope="module")
 def twice_once(trained_once, tmp_path_factory, tiny_encoder):
     """A working folder with two runs, of which the second has another C; only to be copied."""
-    from tests.conftest import Job
-
     folder = tmp_path_factory.mktemp("twice") / "work"
     shutil.copytree(trained_once, folder, symlinks=True, copy_function=shutil.copy2)
     done = Job(folder).train("reviews.tsv", tiny_encoder, "--C", "0.001")
@@ -25,8 +26,6 @@ def twice_once(trained_once, tmp_path_factory, tiny_encoder):
 
 @pytest.fixture
 def twice(twice_once, tmp_path):
-    from tests.conftest import Job
-
     folder = tmp_path / "twice"
     shutil.copytree(twice_once, folder, symlinks=True, copy_function=shutil.copy2)
     return Job(folder)
@@ -115,6 +114,24 @@ def test_compare_prints_markdown(twice, capsys):
 
     assert status == 0
     assert capsys.readouterr().out.startswith(f"# {runs(twice)[0]} and")
+
+
+def test_compare_prints_any_text_on_an_ascii_terminal(job, tiny_encoder):
+    rows = [(f"{text} \u597d", label) for text, label in review_rows()]
+    write_tsv(job.cwd / "reviews.tsv", rows)
+    for c in ("1", "0.0001"):
+        assert job.train("reviews.tsv", tiny_encoder, "--C", c).status == 0
+
+    done = subprocess.run(
+        [BIN / "frostbert", "compare", *runs(job)],
+        cwd=job.cwd,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_report_names_the_earlier_run_with_the_paired_difference(twice):
