@@ -122,6 +122,12 @@ def test_advice_is_at_most_five_sentences_the_gravest_first(report):
     assert "flatter" in found[0]
 
 
+def test_a_model_that_contradicts_every_other_label_says_nothing_of_labels(report):
+    issues = {"n": 2_000, "n_looked_at": 4_000, "rows": [{}] * 20}
+
+    assert advise({**report, "label_issues": issues}) == advise(report)
+
+
 @pytest.mark.parametrize("part", ["label_issues", "learning_curve"])
 def test_parts_that_cannot_be_said_give_no_advice(report, part):
     assert len(advise({**report, part: None})) == 1

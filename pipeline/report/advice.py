@@ -7,7 +7,8 @@ from pipeline.report.material import Json
 
 MOST = 5
 LEAK = 0.05  # share of scored rows that stand in training texts
-ISSUES = 0.01  # share of training labels that are likely wrong
+# Share of training labels that are likely wrong; more than that says that the model is weak.
+ISSUES, TOO_MANY_ISSUES = 0.01, 0.2
 CUT = 0.02  # share of rows cut
 WIDE = 0.06  # an interval of accuracy: three points up and down
 RARE, WEAK_RECALL = (
@@ -85,7 +86,8 @@ def _baseline(report: Json) -> Iterator[str]:
 
 def _labels(report: Json) -> Iterator[str]:
     issues = report["label_issues"]
-    if issues and issues["n"] and issues["n"] / issues["n_looked_at"] >= ISSUES:
+    share = issues["n"] / issues["n_looked_at"] if issues else 0.0
+    if issues and ISSUES <= share <= TOO_MANY_ISSUES:
         yield (
             f"Read the likely label errors: {issues['n']:,} of {issues['n_looked_at']:,} training labels contradict "
             "what a model without them is sure of; some are wrong, some only hard."
