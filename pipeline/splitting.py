@@ -8,7 +8,7 @@ which texts there are and not on their order.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -213,22 +213,37 @@ class Overlap:
         )
 
 
-def count_overlap(fit_texts: Sequence[str], test_texts: Sequence[str]) -> Overlap:
-    """Return the `Overlap` of scored texts with training texts, compared as in `normalise`."""
+def overlap_kinds(fit_texts: Iterable[str], test_texts: Sequence[str]) -> list[str]:
+    """Return how each scored text overlaps with training texts, compared as in `normalise`.
+
+    Returns
+    -------
+    list of str, length of `test_texts`
+        ``identical``, ``contained`` or ``containing``, as in `Overlap`; else ``none``.
+    """
     fit = {normalise(text) for text in fit_texts}
     test = [normalise(text) for text in test_texts]
     wanted = SpanIndex([text for text in set(test) if text not in fit])
     inside = {span for text in fit for span in wanted.spans(text)}
     parts = SpanIndex([text for text in fit if text.count(" ") >= MIN_WORDS - 1])
-    identical = contained = containing = 0
-    for text in test:
+
+    def kind(text: str) -> str:
         if text in fit:
-            identical += 1
-        elif text in inside:
-            contained += 1
-        elif next(parts.spans(text), None) is not None:
-            containing += 1
-    return Overlap(identical, contained, containing, len(test))
+            return "identical"
+        if text in inside:
+            return "contained"
+        is_containing = next(parts.spans(text), None) is not None
+        return "containing" if is_containing else "none"
+
+    return [kind(text) for text in test]
+
+
+def count_overlap(fit_texts: Sequence[str], test_texts: Sequence[str]) -> Overlap:
+    """Return the `Overlap` of scored texts with training texts."""
+    found = Counter(overlap_kinds(fit_texts, test_texts))
+    return Overlap(
+        found["identical"], found["contained"], found["containing"], len(test_texts)
+    )
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,16 @@ def _parser() -> argparse.ArgumentParser:
         pin = commands.add_parser(name, parents=[folder], help=what)
         pin.add_argument("name", metavar="RUN", help="a folder of runs/, or latest")
         pin.set_defaults(run=_pin if name == "pin" else _unpin)
+    compare = commands.add_parser(
+        "compare",
+        parents=[folder],
+        help="two runs on the rows that both scored: figures, paired tests, which texts changed side",
+    )
+    for name, which in (("first", "earlier"), ("second", "later")):
+        compare.add_argument(
+            name, metavar="RUN", help=f"the {which} one: a folder of runs/, or latest"
+        )
+    compare.set_defaults(run=_compare)
     forget = commands.add_parser(
         "forget",
         parents=[folder],
@@ -193,6 +203,15 @@ def _unpin(options: Options) -> int:
     from tasks.clean import unpin
 
     unpin(_existing(options.artifacts), options.name)
+    return 0
+
+
+def _compare(options: Options) -> int:
+    from pipeline.report.render import comparison_markdown
+    from tasks.compare import compare
+
+    names = options.first, options.second
+    print(comparison_markdown(compare(_existing(options.artifacts), names)), end="")
     return 0
 
 

@@ -1,11 +1,12 @@
 """Score the model and write the report."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 
 from pipeline.storage import Draft, read_manifest
-from tasks import ledger
 from tasks.base import CheckedTarget, Stage
 from tasks.baselines import FitBaselines
 from tasks.dataset import PrepareDataset
@@ -18,16 +19,19 @@ from tasks.options import (
     HeadOptions,
     SplitOptions,
 )
+from tasks.previous import previous_run
 from tasks.split import SplitDataset
+
+BUILT_IN = {"minilm", "sample", "sst2", "sst2-tutorial"}  # names that win over paths
 
 
 class EvaluateModel(
     HeadOptions, ComputeOptions, EncoderOptions, SplitOptions, DatasetOptions, Stage
 ):
-    """Figures with intervals beside the baselines': ``reports/<slug>-<key>/report.{json,md,html}``."""
+    """Figures with intervals beside the baselines', and the scored rows: ``reports/<slug>-<key>/``."""
 
     folder = "reports"
-    schema = 2
+    schema = 3
 
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:
@@ -51,8 +55,10 @@ class EvaluateModel(
 
     def build(self, draft: Draft) -> str:
         """Compute the figures and render the report."""
-        from pipeline.report.build import ReportInputs, build_report
+        from pipeline.report.build import build_report
+        from pipeline.report.material import Material, ReportInputs
         from pipeline.report.render import write_report
+        from pipeline.report.scored import load_scored, save_scored
 
         features = self.upstream["features"]
         assert isinstance(features, ExtractFeatures)  # as `upstream` made it
@@ -66,11 +72,17 @@ class EvaluateModel(
             name=self.slug,
             spec=replace(features.spec, encoder=features.source.name),
             identity=features.source.identity,
+            command=self._command(features),
         )
-        report = build_report(inputs)
+        material = Material.load(inputs)
+        report = build_report(inputs, material)
+        save_scored(material, draft.path)
+        rows = load_scored(draft.path, report["classes"])
+        stages = [*self.upstream.values(), self]
+        keys = {stage.get_task_family(): stage.key for stage in stages}
         report["run"] = {
             "pooling_source": features.source.pooling_source(features.asked),
-            "previous": self._previous(),
+            "previous": previous_run(self.root / self.folder, keys, rows),
             "seconds": {
                 name: read_manifest(stage.directory)["facts"].get("elapsed_s")
                 for name, stage in self.upstream.items()
@@ -79,19 +91,24 @@ class EvaluateModel(
         write_report(report, draft.path)
         return str(report["headline"])
 
-    def _previous(self) -> dict[str, object] | None:
-        """Return when and with which figures the last finished run on the same data set ended."""
-        for entry in reversed(ledger.entries(self.root)):
-            try:
-                value, (low, high) = (
-                    entry["figures"]["accuracy"][name] for name in ("value", "ci95")
-                )
-                is_same = (
-                    entry["keys"]["PrepareDataset"] == self.upstream["dataset"].key
-                )
-            except (KeyError, TypeError, ValueError):
-                continue  # a failed run, or a damaged line
-            if is_same:
-                accuracy = {"value": float(value), "ci95": [float(low), float(high)]}
-                return {"when": str(entry.get("when")), "accuracy": accuracy}
-        return None
+    def _command(self, features: ExtractFeatures) -> str:
+        """Return the command of this run: options that differ from their defaults, with what ``auto`` meant."""
+        known = {"pooling": features.spec.pooling}
+        if isinstance(commit := features.source.identity.get("commit"), str):
+            known["revision"] = commit
+        words = ["luigi", "--module", "tasks", "TrainLogReg"]
+        for name, parameter in self.get_params():
+            value = known.get(name, getattr(self, name))
+            if not parameter.significant or value == parameter._default:
+                continue
+            words.append(f"--{name.replace('_', '-')}")
+            if value is not True:
+                words.append(_without_folder(str(value)))
+        return shlex.join(words)
+
+
+def _without_folder(value: str) -> str:
+    """Return a path by its last name alone; other values as they are."""
+    path = Path(value)
+    is_path = value not in BUILT_IN and path.exists()
+    return f"./{path.resolve().name}" if is_path else value

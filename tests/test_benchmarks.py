@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
+from benchmarks.coverage import World, coverage
 from benchmarks.encoding import (
     REFERENCE,
     TARGETS,
@@ -205,4 +207,41 @@ def test_the_peers_process_needs_nothing_of_ours(tmp_path):
     assert (done.returncode, done.stdout) == (
         0,
         '{"error": "KeyError: \'nobody\'"}\n',
+    )
+
+
+def test_the_simulated_world_has_the_figures_it_says():
+    generator = np.random.default_rng(0)
+    world = World.known()
+
+    y, first, second = world.draw(generator, 200_000).T
+
+    truth = world.truth()
+    assert world.shares.sum() == pytest.approx(1.0)
+    assert (first == y).mean() == pytest.approx(truth["accuracy"], abs=0.004)
+    assert f1_score(y, first, average="macro") == pytest.approx(
+        truth["f1_macro"], abs=0.004
+    )
+    gain = (second == y).mean() - (first == y).mean()
+    assert gain == pytest.approx(truth["difference"], abs=0.004)
+
+
+def test_simulated_clusters_answer_alike():
+    generator = np.random.default_rng(0)
+
+    rows, clusters = World.known().draw_clusters(generator, 3_000)
+
+    first_of_each = np.unique(clusters.of, return_index=True)[1]
+    leaders = rows[first_of_each][clusters.of]
+    assert (rows == leaders).all(axis=1).mean() > 0.7
+    assert clusters.n == 1_000
+
+
+def test_coverage_counts_the_intervals_that_hold_the_truth():
+    found = coverage(4, 100)
+
+    assert set(found) == {"rows", "clusters", "clusters as rows"}
+    assert set(found["rows"]) == {"accuracy", "f1_macro", "difference"}
+    assert all(
+        0 <= count <= 4 for counts in found.values() for count in counts.values()
     )

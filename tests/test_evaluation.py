@@ -13,7 +13,7 @@ from sklearn.metrics import (
 )
 
 from pipeline.datasets import pins
-from pipeline.evaluation import baselines, metrics
+from pipeline.evaluation import baselines, resampling
 from pipeline.evaluation.baselines import majority_proba, tfidf_proba
 from pipeline.evaluation.metrics import (
     METRICS,
@@ -23,9 +23,9 @@ from pipeline.evaluation.metrics import (
     figures,
     measure,
     most_confident_errors,
-    wilson,
 )
 from pipeline.evaluation.published import published_figures
+from pipeline.evaluation.resampling import wilson
 
 # One right and sure, one right and unsure, one wrong and sure, one wrong; two classes.
 BY_HAND = Scored(
@@ -180,7 +180,7 @@ def test_intervals_are_the_same_twice():
 def test_intervals_do_not_depend_on_how_many_resamples_are_held_at_once(monkeypatch):
     scored = system(4)
     at_once = figures(measure(scored))
-    monkeypatch.setattr(metrics, "CHUNK_CELLS", 7 * 200)
+    monkeypatch.setattr(resampling, "CHUNK_CELLS", 7 * 200)
 
     in_parts = figures(measure(scored))
 

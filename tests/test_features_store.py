@@ -362,3 +362,13 @@ def test_an_extraction_in_windows_equals_one_in_one_go(store, tmp_path, monkeypa
     shares = [progress.share for progress in seen]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
+
+
+def test_a_subset_has_the_token_counts_and_keys_of_its_rows(store):
+    add(store, *range(12))
+    keys = row_keys(TEXTS)
+
+    part = StoredFeatures(store, keys).subset(np.array([7, 3]))
+
+    assert part.n_tokens().tolist() == [7, 3]
+    assert part.keys.tolist() == [keys[7], keys[3]]

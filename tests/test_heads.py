@@ -12,7 +12,15 @@ from pipeline.config import HeadSpec
 from pipeline.errors import DataError
 from pipeline.heads import logreg, solvers
 from pipeline.heads.head import Head, SearchPoint, load_head, save_head
-from pipeline.heads.logreg import GRID, fit_head, search_c, to_sklearn
+from pipeline.heads.logreg import (
+    GRID,
+    affordable_rows,
+    fit_and_predict,
+    fit_head,
+    out_of_fold,
+    search_c,
+    to_sklearn,
+)
 
 NO_FOLDS = np.zeros(0, dtype=np.int8)  # not read where C is given
 SOLVERS = pytest.mark.parametrize("solver", ["newton-cholesky", "lbfgs"])
@@ -432,3 +440,60 @@ def test_a_feature_that_is_all_but_dead_is_not_scaled_up():
 
     assert head.scale[3] == 1.0
     assert np.abs(head.decision(with_dead) - head.decision(rounded)).max() < 1e-6
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_fit_and_predict_has_the_probabilities_of_scikit_learn(n_classes):
+    features, y = blobs(n_classes)
+    others, _ = blobs(n_classes, n=30, seed=1)
+
+    found = fit_and_predict(features, y, others, HeadSpec(C=0.5), n_classes)
+
+    expected = sklearn_pipeline(0.5).fit(features, y).predict_proba(others)
+    assert found == pytest.approx(expected, abs=2e-3)
+
+
+def test_fit_and_predict_gives_no_probability_to_classes_it_has_not_seen():
+    features, y = blobs(2)
+
+    found = fit_and_predict(features, 2 * y, features[:5], HeadSpec(C=0.5), 4)
+
+    assert found[:, [1, 3]].tolist() == [[0.0, 0.0]] * 5
+    assert found.sum(axis=1) == pytest.approx(np.ones(5))
+
+
+@pytest.mark.parametrize("y", [[0, 0, 0, 0], [0, 0, 0, 1]])
+def test_fit_and_predict_of_nothing_to_learn_gives_the_shares(y):
+    features = np.ones((4, 3), dtype=np.float32)
+    features[:, 0] += 0 if 1 in y else np.arange(4)
+    y = np.array(y)
+
+    found = fit_and_predict(features, y, features[:2], HeadSpec(C=1.0), 2)
+
+    assert found.tolist() == [[1 - y.mean(), y.mean()]] * 2
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_out_of_fold_has_the_probabilities_of_scikit_learn(n_classes):
+    features, y = blobs(n_classes)
+    folds = (np.arange(len(y)) % 5).astype(np.int8)
+
+    found = out_of_fold(features, y, folds, HeadSpec(C=0.5), n_classes)
+
+    model = sklearn_pipeline(0.5)
+    cv = PredefinedSplit(folds)
+    expected = cross_val_predict(model, features, y, cv=cv, method="predict_proba")
+    assert found == pytest.approx(expected, abs=2e-3)
+
+
+def test_out_of_fold_says_nothing_where_a_fold_holds_a_class():
+    features, y = blobs(2)
+
+    assert out_of_fold(features, y, y.astype(np.int8), HeadSpec(C=1.0), 2) is None
+
+
+def test_fewer_rows_are_affordable_the_more_there_is_to_fit():
+    most = [affordable_rows(2, 384), affordable_rows(2, 768), affordable_rows(77, 384)]
+
+    assert most == sorted(most, reverse=True)
+    assert most[-1] > 1_000

@@ -32,6 +32,7 @@ HOMES = {
     "onnx": {"pipeline.encoder"},
     "onnxruntime": {"pipeline.encoder"},
     "openvino": {"pipeline.encoder"},
+    "cleanlab": {"pipeline.evaluation"},
     "joblib": {"pipeline.predictor", "pipeline.encoder"},
     "luigi": {"tasks"},
     "rich": {"tasks"},

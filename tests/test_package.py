@@ -40,6 +40,7 @@ def test_the_wheel_holds_the_packages_their_templates_and_the_sample(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
 
     assert "pipeline/report/templates/report.html.j2" in names
+    assert "pipeline/report/report.schema.json" in names
     assert "tasks/cli.py" in names
     assert {"pipeline/py.typed", "tasks/py.typed"} <= names
     assert any(name.endswith("/reviews.tsv") for name in names)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline.evaluation.metrics import Scored, differences, figures, measure
-from pipeline.report.build import METHODS, class_numbers
+from pipeline.report.build import METHODS
+from pipeline.report.material import class_numbers
 from pipeline.report.render import write_report
 from pipeline.report.words import advice, headline, number, summary, verdict
 

@@ -77,13 +77,42 @@ SOURCES = {
     "FitBaselines": ["tasks/baselines.py", "pipeline/evaluation/baselines.py"],
     "EvaluateModel": [
         "tasks/evaluation.py",
-        "pipeline/evaluation/metrics.py",
-        "pipeline/evaluation/published.py",
-        "pipeline/report/build.py",
-        "pipeline/report/data.py",
-        "pipeline/report/words.py",
-        "pipeline/report/render.py",
-        "pipeline/report/rounding.py",
+        "tasks/previous.py",
+        *(
+            f"pipeline/evaluation/{name}.py"
+            for name in (
+                "calibration",
+                "feature_map",
+                "histograms",
+                "label_issues",
+                "learning_curve",
+                "mcnemar",
+                "metrics",
+                "nearest",
+                "published",
+                "resampling",
+                "slices",
+                "thresholds",
+            )
+        ),
+        *(
+            f"pipeline/report/{name}.py"
+            for name in (
+                "advice",
+                "build",
+                "compare",
+                "curve",
+                "data",
+                "failures",
+                "material",
+                "render",
+                "reproduce",
+                "rounding",
+                "scored",
+                "words",
+            )
+        ),
+        "pipeline/report/report.schema.json",
         "pipeline/report/templates/report.html.j2",
         "pipeline/report/templates/report.md.j2",
     ],

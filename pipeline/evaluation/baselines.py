@@ -1,5 +1,6 @@
 """What a frozen transformer has to beat: the majority class, and TF-IDF with logistic regression."""
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -14,8 +15,14 @@ Labels = NDArray[np.int64] | NDArray[np.object_]
 
 # Words, and single characters of the scripts that put no spaces between words.
 TOKEN_PATTERN = "[\u3040-\u30ff\u3400-\u9fff]|[^\\W\u3040-\u30ff\u3400-\u9fff]+"
+_WORDS = re.compile(TOKEN_PATTERN)
 TFIDF_C = 10.0
 MAX_ITER = 1_000
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text as TF-IDF takes them, in lower case and in order."""
+    return _WORDS.findall(text.lower())
 
 
 def majority_proba(

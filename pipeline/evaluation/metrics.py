@@ -1,28 +1,31 @@
 """Figures with 95 % intervals, and paired differences between two systems on the same rows.
 
-Accuracy has a Wilson interval [1]_; the others a percentile bootstrap [2]_ over rows with a fixed seed. Every system is
-resampled with the same row weights, so differences are paired.
+Accuracy has a Wilson interval [1]_; the others a percentile bootstrap [2]_ with a fixed seed, over rows or clusters of
+rows (`pipeline.evaluation.resampling`). Every system is resampled with the same row weights, so differences are paired.
 
 .. [1] E. B. Wilson (1927), Probable inference, the law of succession, and statistical inference, JASA 22.
 .. [2] B. Efron, R. Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-Weights = NDArray[np.float64]  # (b, n): how often each row counts in each resample
-N_RESAMPLES = 1_000
-CHUNK_CELLS = 4_000_000  # resamples times rows held at once
-SEED = 20_260_101
-EPSILON = 1e-15
-Z95 = 1.959963984540054
-METRICS = ("accuracy", "f1_macro", "roc_auc", "log_loss")
+from pipeline.evaluation.resampling import (
+    Clusters,
+    Figure,
+    Weights,
+    bootstrap_weights,
+    percentiles,
+    ratio,
+    share_interval,
+)
 
-Figure = dict[str, object]  # {"value", "ci95", "n"} and, where undefined, "reason"
+EPSILON = 1e-15
+METRICS = ("accuracy", "f1_macro", "roc_auc", "log_loss")
 
 
 @dataclass(frozen=True)
@@ -58,28 +61,47 @@ class Measured:
         Scored rows.
     n_known : int
         Those whose label some training row has.
+    n_clusters : int
+        What was resampled: `n` where every row stands alone.
     """
 
     point: dict[str, float]
     samples: dict[str, NDArray[np.float64]]
     n: int
     n_known: int
+    n_clusters: int
 
     def rows_of(self, metric: str) -> int:
         """Return how many rows a metric is over."""
         return self.n if metric in ("accuracy", "f1_macro") else self.n_known
 
 
-def measure(scored: Scored) -> Measured:
-    """Return all metrics of `scored` and their bootstrap distribution."""
+def measure(
+    scored: Scored,
+    clusters: Clusters | None = None,
+    metrics: Sequence[str] = METRICS,
+) -> Measured:
+    """Return metrics of `scored` and their bootstrap distribution.
+
+    Parameters
+    ----------
+    scored : Scored
+    clusters : Clusters, optional
+        Rows that belong together and are resampled together. None: every row stands alone.
+    metrics : sequence of str
+        Some of `METRICS`.
+    """
     n = len(scored.y)
+    clusters = clusters or Clusters.of_rows(n)
     point = {
         name: float(values[0])
-        for name, values in _all_metrics(scored, np.ones((1, n))).items()
+        for name, values in _metrics(scored, np.ones((1, n)), metrics).items()
     }
-    parts = [_all_metrics(scored, weights) for weights in _bootstrap_weights(n)]
-    samples = {name: np.concatenate([part[name] for part in parts]) for name in METRICS}
-    return Measured(point, samples, n, int((scored.y >= 0).sum()))
+    parts = [
+        _metrics(scored, weights, metrics) for weights in bootstrap_weights(clusters)
+    ]
+    samples = {name: np.concatenate([part[name] for part in parts]) for name in metrics}
+    return Measured(point, samples, n, int((scored.y >= 0).sum()), clusters.n)
 
 
 def figures(measured: Measured) -> dict[str, Figure]:
@@ -88,15 +110,15 @@ def figures(measured: Measured) -> dict[str, Figure]:
     A metric that the rows leave undefined has None for both and a ``reason``.
     """
     out: dict[str, Figure] = {}
-    for name in METRICS:
-        value, n = measured.point[name], measured.rows_of(name)
+    for name, value in measured.point.items():
+        n, samples = measured.rows_of(name), measured.samples[name]
         if math.isnan(value):
             out[name] = _undefined(n)
             continue
         low, high = (
-            wilson(value, n)
+            share_interval(value, n, measured.n_clusters, samples)
             if name == "accuracy"
-            else _percentiles(measured.samples[name])
+            else percentiles(samples)
         )
         out[name] = {"value": value, "ci95": [low, high], "n": n}
     return out
@@ -105,12 +127,12 @@ def figures(measured: Measured) -> dict[str, Figure]:
 def differences(ours: Measured, theirs: Measured) -> dict[str, Figure]:
     """Return ours minus theirs for every metric, with paired intervals."""
     out: dict[str, Figure] = {}
-    for name in METRICS:
+    for name in ours.point:
         value = ours.point[name] - theirs.point[name]
         if math.isnan(value):
             out[name] = _undefined(ours.rows_of(name))
         else:
-            low, high = _percentiles(ours.samples[name] - theirs.samples[name])
+            low, high = percentiles(ours.samples[name] - theirs.samples[name])
             out[name] = {"value": value, "ci95": [low, high], "n": ours.rows_of(name)}
     return out
 
@@ -124,42 +146,22 @@ def _undefined(n: int) -> Figure:
     }
 
 
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """Return the 95 % Wilson interval of a share of `n` rows."""
-    centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
-    half = (
-        Z95
-        / (1 + Z95**2 / n)
-        * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n * n))
-    )
-    return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
-
-
-def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
-    defined = values[~np.isnan(values)]
-    low, high = np.percentile(defined, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _bootstrap_weights(n: int) -> Iterator[Weights]:
-    generator = np.random.Generator(np.random.PCG64(SEED))
-    size = max(1, min(N_RESAMPLES, CHUNK_CELLS // n))
-    for begin in range(0, N_RESAMPLES, size):
-        b = min(size, N_RESAMPLES - begin)
-        drawn = generator.integers(0, n, size=(b, n)) + np.arange(b)[:, None] * n
-        yield (
-            np.bincount(drawn.ravel(), minlength=b * n).reshape(b, n).astype(np.float64)
-        )
-
-
-def _all_metrics(scored: Scored, weights: Weights) -> dict[str, NDArray[np.float64]]:
+def _metrics(
+    scored: Scored, weights: Weights, names: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
     known = weights * (scored.y >= 0)
-    return {
-        "accuracy": weights @ (scored.predicted == scored.y) / weights.sum(axis=1),
-        "f1_macro": _f1_macro(scored, weights),
-        "roc_auc": _roc_auc(scored, known),
-        "log_loss": _log_loss(scored, known),
+    found = {
+        "accuracy": lambda: _accuracy(scored, weights),
+        "f1_macro": lambda: _f1_macro(scored, weights),
+        "roc_auc": lambda: _roc_auc(scored, known),
+        "log_loss": lambda: _log_loss(scored, known),
     }
+    return {name: found[name]() for name in names}
+
+
+def _accuracy(scored: Scored, weights: Weights) -> NDArray[np.float64]:
+    right = (scored.predicted == scored.y).astype(np.float64)
+    return np.asarray(weights @ right / weights.sum(axis=1))
 
 
 def _f1_macro(scored: Scored, weights: Weights) -> NDArray[np.float64]:
@@ -169,13 +171,13 @@ def _f1_macro(scored: Scored, weights: Weights) -> NDArray[np.float64]:
     guess = scored.predicted[:, None] == classes
     hits = weights @ (truth & guess)  # (b, k)
     total = weights @ truth + weights @ guess
-    return _mean_of_defined(_ratio(2 * hits, total))
+    return _mean_of_defined(ratio(2 * hits, total))
 
 
 def _log_loss(scored: Scored, weights: Weights) -> NDArray[np.float64]:
     of_label = scored.proba[np.arange(len(scored.y)), np.maximum(scored.y, 0)]
     losses = -np.log(np.clip(of_label, EPSILON, 1.0))
-    return _ratio(weights @ losses, weights.sum(axis=1))
+    return ratio(weights @ losses, weights.sum(axis=1))
 
 
 def _roc_auc(scored: Scored, weights: Weights) -> NDArray[np.float64]:
@@ -197,33 +199,35 @@ def _area(
     """Weighted probability that a positive row scores above a negative one, ties counting half."""
     order = np.argsort(score, kind="stable")
     ranked = score[order]
-    begin, end = (
-        np.searchsorted(ranked, ranked, "left"),
-        np.searchsorted(ranked, ranked, "right"),
-    )
+    places = np.flatnonzero(positive[order])  # of the positive rows, (m,)
     ordered = weights[:, order]
-    above = np.zeros((len(weights), len(order) + 1))
-    np.cumsum(
-        ordered * ~positive[order], axis=1, out=above[:, 1:]
-    )  # weight of negatives below each rank
-    wins = (ordered * positive[order] * (above[:, begin] + above[:, end]) / 2).sum(
-        axis=1
+    own = ordered[:, places]  # (b, m)
+    all_below, own_below = _running_sums(ordered), _running_sums(own)
+
+    def negatives_below(ends: NDArray[np.intp]) -> NDArray[np.float64]:
+        return all_below[:, ends] - own_below[:, np.searchsorted(places, ends)]
+
+    begin, end = (
+        np.searchsorted(ranked, ranked[places], "left"),
+        np.searchsorted(ranked, ranked[places], "right"),
     )
-    return _ratio(wins, (weights @ positive) * above[:, -1])
+    wins = (own * (negatives_below(begin) + negatives_below(end)) / 2).sum(axis=1)
+    n_positive = own_below[:, -1]
+    return ratio(wins, n_positive * (all_below[:, -1] - n_positive))
 
 
-def _ratio(value: NDArray[np.float64], of: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return ``value / of``; NaN where `of` is 0."""
-    return np.asarray(
-        np.divide(value, of, out=np.full_like(value, np.nan), where=of > 0)
-    )
+def _running_sums(columns: Weights) -> Weights:
+    """Return the sums of the columns before each, and of all, shape (b, m + 1)."""
+    sums = np.zeros((len(columns), columns.shape[1] + 1))
+    np.cumsum(columns, axis=1, out=sums[:, 1:])
+    return sums
 
 
 def _mean_of_defined(columns: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean of each row without its NaNs; NaN where there is nothing else."""
     defined = ~np.isnan(columns)
     total = np.where(defined, columns, 0.0).sum(axis=1)
-    return _ratio(total, defined.sum(axis=1).astype(np.float64))
+    return ratio(total, defined.sum(axis=1).astype(np.float64))
 
 
 def confusion(scored: Scored) -> list[list[int]]:

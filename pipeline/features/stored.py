@@ -47,6 +47,15 @@ class StoredFeatures:
         return len(self._keys)
 
     @property
+    def keys(self) -> Keys:
+        """Return the key of each row's text, S16, shape (n,)."""
+        return self._keys
+
+    def n_tokens(self) -> NDArray[np.int32]:
+        """Return the number of tokens of each text before cutting, shape (n,)."""
+        return self._store.n_tokens(self._keys)
+
+    @property
     def dim(self) -> int:
         """Return the length of a feature vector."""
         return int(self.take(np.arange(1)).shape[1])

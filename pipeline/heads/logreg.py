@@ -1,7 +1,7 @@
 """Logistic regression on standardised features, and the search for its regularisation."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -28,6 +28,11 @@ TOLERANCE, SEARCH_TOLERANCE = (
     1e-6,
     1e-4,
 )  # a search compares losses that differ far more than this
+QUICK_OPERATIONS = 2.5e10  # of a fit that takes about a second
+NEWTON_STEPS, LBFGS_STEPS = (
+    8,
+    400,
+)  # operations a row and coefficient, in all iterations
 # Share of the largest standard deviation: sums of float32 in an encoder agree to no more.
 NEGLIGIBLE = float(np.finfo(np.float32).eps)
 EPSILON = 1e-15  # probabilities are kept this far from 0 and 1 in the log loss
@@ -175,9 +180,9 @@ def search_c(
                 f"{fold} a single class is left. Pass --C 1, or add texts."
             )
         inside = np.searchsorted(seen, y[~out])
-        path = _path(features[~out], inside, spec, features[out])
         losses: list[float] = []
-        for i, (_, found) in enumerate(zip(grid, path, strict=False)):
+        path = _path(features[~out], inside, spec, features[out], grid)
+        for i, found in enumerate(path):
             proba[i][np.ix_(out, seen)] = found
             losses.append(_log_loss(proba[i][out], y[out]))
             if sum(b > a for a, b in pairwise(losses)) >= RISES:
@@ -192,9 +197,13 @@ def search_c(
 
 
 def _path(
-    features: Features, y: NDArray[np.intp], spec: HeadSpec, held_out: Features
+    features: Features,
+    y: NDArray[np.intp],
+    spec: HeadSpec,
+    held_out: Features,
+    grid: Sequence[float],
 ) -> Iterator[Matrix]:
-    """Yield the probabilities of held-out rows, (m, k), from fits with each C of the grid.
+    """Yield the probabilities of held-out rows, (m, k), from fits with each C of a grid.
 
     Our own solvers: from one C to the next they keep the Hessian while it serves, which is most of the work.
     """
@@ -211,11 +220,77 @@ def _path(
     width = 1 if k == 2 else k
     solve = solver_for(width * features.shape[1])
     fit = Fit(np.zeros((width, features.shape[1] + 1)), 0, False)
-    for C in GRID:
+    for C in grid:
         fit = solve(replace(objective, penalty=1 / (C * n)), fit, SEARCH_TOLERANCE)
         coef, intercept = fit.params[:, :-1], fit.params[:, -1]
         scores = (held_out - mean) / scale @ coef.T + intercept
         yield probabilities_of(scores[:, 0] if k == 2 else scores)
+
+
+def affordable_rows(n_classes: int, n_features: int) -> int:
+    """Return on how many rows `fit_and_predict` takes about a second on one core."""
+    size = n_features * (1 if n_classes == 2 else n_classes)
+    per_row = size * (
+        NEWTON_STEPS * size if solver_for(size) is newton else LBFGS_STEPS
+    )
+    return int(QUICK_OPERATIONS // per_row)
+
+
+def fit_and_predict(
+    features: Features,
+    y: NDArray[np.int64],
+    others: Features,
+    spec: HeadSpec,
+    n_classes: int,
+) -> NDArray[np.float64]:
+    """Fit on some rows, to the tolerance of the search, and return the class probabilities of others.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (n, d)
+    y : ndarray of int64, shape (n,)
+        Classes, 0 to k - 1. Where they are all the same, or all features are, nothing is to be learnt, and every row
+        gets the shares of the classes.
+    others : ndarray of float32, shape (m, d)
+    spec : HeadSpec
+        With a number as C.
+    n_classes : int
+        k; classes that `y` lacks get the probability 0.
+
+    Returns
+    -------
+    ndarray of float64, shape (m, k)
+    """
+    if (y == y[0]).all() or (features == features[0]).all():
+        shares = np.bincount(y, minlength=n_classes) / len(y)
+        return np.tile(shares, (len(others), 1))
+    known, numbers = np.unique(y, return_inverse=True)
+    proba = np.zeros((len(others), n_classes))
+    proba[:, known] = next(_path(features, numbers, spec, others, [float(spec.C)]))
+    return proba
+
+
+def out_of_fold(
+    features: Features,
+    y: NDArray[np.int64],
+    folds: NDArray[np.int8],
+    spec: HeadSpec,
+    n_classes: int,
+) -> NDArray[np.float64] | None:
+    """Return class probabilities of rows, each from a fit without the row's fold, shape (n, k).
+
+    The arguments are those of `fit_and_predict`, with the fold of each row. None where there is one fold, or where
+    without some fold a single class is left.
+    """
+    proba = np.zeros((len(y), n_classes))
+    for fold in np.unique(folds):
+        out = folds == fold
+        if len(np.unique(y[~out])) < 2:
+            return None
+        proba[out] = fit_and_predict(
+            features[~out], y[~out], features[out], spec, n_classes
+        )
+    return proba
 
 
 def _log_loss(proba: NDArray[np.float64], y: NDArray[np.intp]) -> float:

@@ -1,36 +1,36 @@
-"""Gathers what the stages left into one JSON object, ``report.json``.
+"""Gathers what the stages left into one JSON object, ``report.json``, which ``report.schema.json`` describes.
 
-Schema 1. Everything but ``run`` is a function of the inputs: the same inputs give the same JSON.
+Everything but ``run`` is a function of the inputs: the same inputs give the same JSON.
 """
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict
 
-import numpy as np
+from threadpoolctl import threadpool_limits
 
-from pipeline.config import EncoderSpec
-from pipeline.datasets.table import StoredTexts, load_labels
+from pipeline.evaluation.calibration import calibration
+from pipeline.evaluation.histograms import score_histograms
 from pipeline.evaluation.metrics import (
     Scored,
     confusion,
     differences,
     figures,
     measure,
-    most_confident_errors,
 )
 from pipeline.evaluation.published import published_figures
-from pipeline.features.stored import StoredFeatures
-from pipeline.heads.head import Head, load_head
-from pipeline.heads.streaming import score_stored
+from pipeline.evaluation.resampling import Clusters
+from pipeline.evaluation.thresholds import thresholds
+from pipeline.heads.head import Head
+from pipeline.report.advice import advise
+from pipeline.report.curve import curve
 from pipeline.report.data import data_lines
+from pipeline.report.failures import errors, slices, suspects, text_map
+from pipeline.report.material import Json, Material, ReportInputs
+from pipeline.report.reproduce import reproduce
 from pipeline.report.rounding import float16_effect
 from pipeline.report.words import headline, summary
 from pipeline.storage import disk, read_manifest
 
-SCHEMA_VERSION = 1
-N_ERRORS = 20
-TEXT_LIMIT = 600  # characters of an error's text
+SCHEMA_VERSION = 2
 BASELINES = ("majority", "tfidf_logreg")
 METHODS = {
     "accuracy": "95 % Wilson interval",
@@ -39,55 +39,38 @@ METHODS = {
     "log_loss": "as f1_macro; natural logarithm",
     "comparison": "ours minus the baseline on the same rows, paired percentile bootstrap",
 }
-
-Json = dict[str, Any]  # Any: JSON values
-
-
-@dataclass(frozen=True)
-class ReportInputs:
-    """Where the stages' results lie, and what they are called.
-
-    Attributes
-    ----------
-    dataset, split, features, model, baselines : Path
-        Published directories.
-    root : Path
-        The artifacts folder.
-    name : str
-        The data set's short name.
-    spec : EncoderSpec
-    identity : dict
-        Of the encoder, as in its key.
-    """
-
-    dataset: Path
-    split: Path
-    features: Path
-    model: Path
-    baselines: Path
-    root: Path
-    name: str
-    spec: EncoderSpec
-    identity: Json
+CLUSTERED = {
+    "accuracy": "95 % percentile bootstrap over clusters of rows whose texts are contained in each other",
+    "f1_macro": METHODS["f1_macro"].replace("over rows", "over the same clusters"),
+}
 
 
-def build_report(inputs: ReportInputs) -> Json:
+def build_report(inputs: ReportInputs, material: Material) -> Json:
     """Return the report without its ``run`` object.
+
+    Parameters
+    ----------
+    inputs : ReportInputs
+    material : Material
+        What `Material.load` made of the inputs.
 
     Raises
     ------
     CacheError
         If a stage's files are damaged.
     """
-    head = load_head(inputs.model)
-    test = disk.load_array(inputs.split / "test.npy")
-    labels = load_labels(inputs.dataset)[test].tolist()
-    y = class_numbers(labels, head.classes)
-    features = StoredFeatures.of(inputs.features, inputs.root).subset(test)
-    ours = Scored(y, score_stored(head, features))
-    measured = measure(ours)
+    # One thread: the fits are small, sums have one order whatever the machine, and busy cores do no harm.
+    with threadpool_limits(1, user_api="blas"):
+        return _build(inputs, material)
+
+
+def _build(inputs: ReportInputs, material: Material) -> Json:
+    ours, clusters, head = material.scored, material.clusters, material.head
+    measured = measure(ours, clusters)
     others = {
-        name: measure(Scored(y, disk.load_array(inputs.baselines / f"{name}.npy")))
+        name: measure(
+            Scored(ours.y, disk.load_array(inputs.baselines / f"{name}.npy")), clusters
+        )
         for name in BASELINES
     }
     facts = read_manifest(inputs.dataset)["facts"]
@@ -99,7 +82,7 @@ def build_report(inputs: ReportInputs) -> Json:
         "head": {
             **head.params(),
             "n_features": len(head.mean),
-            "float16": float16_effect(head, features)
+            "float16": float16_effect(head, material.features.subset(material.test))
             if inputs.spec.feature_dtype == "float16"
             else None,
         },
@@ -110,28 +93,42 @@ def build_report(inputs: ReportInputs) -> Json:
             name: differences(measured, other) for name, other in others.items()
         },
         "baseline_details": read_manifest(inputs.baselines)["facts"]["tfidf_logreg"],
+        "clusters": _clusters(clusters),
         "per_class": _per_class(ours, head),
         "confusion": confusion(ours),
-        "unknown_labels": int((y < 0).sum()),
-        "errors": _errors(ours, head, labels, test, StoredTexts(inputs.dataset)),
+        "calibration": calibration(ours, clusters),
+        "thresholds": thresholds(ours, head.classes),
+        "scores": score_histograms(ours, head.classes),
+        "slices": slices(material, inputs.spec.max_length),
+        "learning_curve": curve(material),
+        "label_issues": suspects(material),
+        "map": text_map(material),
+        "unknown_labels": int((ours.y < 0).sum()),
+        "errors": errors(material),
         "n_errors": int((ours.predicted != ours.y).sum()),
         "published": [asdict(figure) for figure in published_figures(facts["source"])],
-        "methods": METHODS,
+        "methods": METHODS
+        if clusters.n == len(clusters.of)
+        else {**METHODS, **CLUSTERED},
+        "reproduce": reproduce(inputs.command),
     }
     return {
         **report,
         "data": data_lines(report),
         "headline": headline(report),
         "summary": summary(report),
+        "advice": advise(report),
     }
 
 
-def class_numbers(
-    labels: list[Any], classes: list[str] | list[int]
-) -> "np.ndarray[Any, np.dtype[np.int64]]":
-    """Return the position of each label in `classes`; -1 where it is none of them."""
-    positions = {label: i for i, label in enumerate(classes)}
-    return np.array([positions.get(label, -1) for label in labels], dtype=np.int64)
+def _clusters(clusters: Clusters) -> Json:
+    return {
+        "n": clusters.n,
+        "method": (
+            "texts that are equal but for case and spaces, or of at least three words and contained in another, form "
+            "one cluster; where there are fewer clusters than rows, intervals resample clusters"
+        ),
+    }
 
 
 def _encoder(inputs: ReportInputs) -> Json:
@@ -179,27 +176,3 @@ def _per_class(scored: Scored, head: Head) -> list[Json]:
             }
         )
     return rows
-
-
-def _errors(
-    scored: Scored,
-    head: Head,
-    labels: list[Any],  # Any: str or int
-    test: "np.ndarray[Any, np.dtype[np.int64]]",
-    texts: StoredTexts,
-) -> list[Json]:
-    """Return the wrong answers that the model was surest of."""
-    wrong = most_confident_errors(scored, N_ERRORS)
-    return [
-        {
-            "text": row.text
-            if len(row.text) <= TEXT_LIMIT
-            else row.text[: TEXT_LIMIT - 1] + "…",
-            "label": labels[i],
-            "predicted": head.classes[int(scored.predicted[i])],
-            "probability": float(scored.proba[i, int(scored.predicted[i])]),
-            "split": row.split,
-            "line": row.line,
-        }
-        for i, row in zip(wrong.tolist(), texts.at(test[wrong].tolist()), strict=True)
-    ]

@@ -23,6 +23,12 @@ def write_report(report: dict[str, Any], directory: Path) -> None:  # Any: JSON 
         _write(directory / name, rendered)
 
 
+def comparison_markdown(comparison: dict[str, Any]) -> str:  # Any: JSON values
+    """Return what `pipeline.report.compare.compare_reports` found, as Markdown."""
+    template = _environment().get_template("compare.md.j2")
+    return str(template.render(comparison=comparison, words=words))
+
+
 def _write(path: Path, text: str) -> None:
     disk.write(path, text.encode("utf-8", "backslashreplace"))
 

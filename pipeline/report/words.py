@@ -26,6 +26,14 @@ def number(figure: Json) -> str:
     return f"{figure['value']:.3f} ({low:.3f} to {high:.3f})"
 
 
+def change(figure: Json) -> str:
+    """Return a difference with its signs: ``+0.012 (-0.004 to +0.028)``, or a dash with the reason."""
+    if figure["value"] is None:
+        return number(figure)
+    low, high = figure["ci95"]
+    return f"{figure['value']:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
 def float16(effect: Json) -> str:
     """Return in a sentence what storing features as float16 can have changed."""
     return (

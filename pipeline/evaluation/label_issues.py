@@ -1,0 +1,39 @@
+"""Training rows whose label is likely wrong, by confident learning.
+
+.. [1] C. Northcutt, L. Jiang, I. Chuang (2021), Confident Learning: Estimating Uncertainty in Dataset Labels, JAIR 70.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+METHOD = (
+    "confident learning (cleanlab; Northcutt et al. 2021) on out-of-fold probabilities of the rows fitted on, ranked "
+    "by the probability of the given label"
+)
+
+
+def label_issues(
+    y: NDArray[np.int64], proba: NDArray[np.float64]
+) -> NDArray[np.int64] | None:
+    """Return the rows whose label is likely wrong, the likeliest first [1]_.
+
+    Parameters
+    ----------
+    y : ndarray of int64, shape (n,)
+        The given classes, each 0 to k - 1.
+    proba : ndarray of float64, shape (n, k)
+        Of models that did not see the row.
+
+    Returns
+    -------
+    ndarray of int64 or None
+        None where some class has no row, so that nothing can be said of how sure answers of it are.
+    """
+    from cleanlab.filter import find_label_issues
+
+    if len(np.unique(y)) < proba.shape[1]:
+        return None
+    found = find_label_issues(
+        y, proba, return_indices_ranked_by="self_confidence", n_jobs=1
+    )
+    return np.asarray(found, dtype=np.int64)

@@ -1,0 +1,138 @@
+"""Intervals: the bootstrap over clusters of rows, and Wilson's for shares of rows that stand alone.
+
+Rows of one data set are often pieces of each other; such rows are not independent. They are drawn together, as clusters
+[1]_; where every row is a cluster of its own this is the ordinary bootstrap. The seed is fixed, so the same rows have
+the same weights for every system and every figure of a report.
+
+.. [1] A. C. Davison, D. V. Hinkley (1997), Bootstrap Methods and their Application, section 3.8.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.splitting import containment_groups
+
+Weights = NDArray[np.float64]  # (b, n): how often each row counts in each resample
+Figure = dict[str, object]  # {"value", "ci95", "n"} and, where undefined, "reason"
+N_RESAMPLES = 1_000
+CHUNK_CELLS = 4_000_000  # resamples times rows held at once
+SEED = 20_260_101
+Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Which rows belong together.
+
+    Attributes
+    ----------
+    of : ndarray of int64, shape (n_rows,)
+        The number of each row's cluster, 0 to `n` - 1.
+    n : int
+        Clusters.
+    """
+
+    of: NDArray[np.int64]
+    n: int
+
+    @classmethod
+    def of_rows(cls, n: int) -> "Clusters":
+        """Return `n` rows that all stand alone."""
+        return cls(np.arange(n), n)
+
+    @classmethod
+    def of_texts(cls, texts: Sequence[str]) -> "Clusters":
+        """Return the groups of texts that are contained in each other, as `pipeline.splitting` finds them."""
+        numbers: dict[str, int] = {}
+        of = [
+            numbers.setdefault(name, len(numbers)) for name in containment_groups(texts)
+        ]
+        return cls(np.asarray(of, dtype=np.int64), len(numbers))
+
+    def subset(self, rows: NDArray[np.int64]) -> "Clusters":
+        """Return the clusters of some rows, in their order."""
+        names, of = np.unique(self.of[rows], return_inverse=True)
+        return Clusters(of.astype(np.int64), len(names))
+
+
+def bootstrap_weights(clusters: Clusters) -> Iterator[Weights]:
+    """Yield how often each row counts in each of `N_RESAMPLES` resamples, some resamples at a time."""
+    n = clusters.n
+    generator = np.random.Generator(np.random.PCG64(SEED))
+    size = max(1, min(N_RESAMPLES, CHUNK_CELLS // len(clusters.of)))
+    for begin in range(0, N_RESAMPLES, size):
+        b = min(size, N_RESAMPLES - begin)
+        drawn = generator.integers(0, n, size=(b, n)) + np.arange(b)[:, None] * n
+        counts = np.bincount(drawn.ravel(), minlength=b * n).reshape(b, n)
+        weights = counts.astype(np.float64)
+        yield weights if n == len(clusters.of) else weights[:, clusters.of]
+
+
+def resampled_totals(
+    columns: NDArray[np.float64], clusters: Clusters
+) -> NDArray[np.float64]:
+    """Return the sum of each column over each resample of the rows.
+
+    Parameters
+    ----------
+    columns : ndarray of float64, shape (n, m)
+    clusters : Clusters
+        Of the n rows.
+
+    Returns
+    -------
+    ndarray of float64, shape (N_RESAMPLES, m)
+    """
+    return np.concatenate(
+        [weights @ columns for weights in bootstrap_weights(clusters)]
+    )
+
+
+def percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the 2.5 and 97.5 % percentiles of those values that are defined."""
+    low, high = np.percentile(values[~np.isnan(values)], [2.5, 97.5])
+    return float(low), float(high)
+
+
+def ratio(value: NDArray[np.float64], of: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ``value / of``; NaN where `of` is 0."""
+    return np.asarray(
+        np.divide(value, of, out=np.full_like(value, np.nan), where=of > 0)
+    )
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Return the 95 % Wilson interval of a share of `n` rows."""
+    centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+    half = (
+        Z95
+        / (1 + Z95**2 / n)
+        * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n * n))
+    )
+    return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
+
+
+def share_interval(
+    share: float, n: int, n_clusters: int, samples: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Return the 95 % interval of a share of `n` rows.
+
+    Wilson's where every row stands alone, else the percentiles of `samples`. A share of 0 or 1 does not vary from
+    resample to resample; then it is Wilson's for as many rows as there are clusters.
+
+    Parameters
+    ----------
+    share : float
+    n, n_clusters : int
+        Rows, and the clusters they form.
+    samples : ndarray of float64, shape (N_RESAMPLES,)
+        The share over the resamples.
+    """
+    if n_clusters == n or share in {0.0, 1.0}:
+        return wilson(share, n_clusters)
+    low, high = percentiles(samples)
+    return min(low, share), max(high, share)

@@ -1,0 +1,156 @@
+"""What to do next, in at most five sentences, each from a figure of the report."""
+
+from collections.abc import Iterator
+
+from pipeline.report import words
+from pipeline.report.material import Json
+
+MOST = 5
+LEAK = 0.05  # share of scored rows that stand in training texts
+# Share of training labels that are likely wrong; more than that says that the model is weak.
+ISSUES, TOO_MANY_ISSUES = 0.01, 0.2
+CUT = 0.02  # share of rows cut
+WIDE = 0.06  # an interval of accuracy: three points up and down
+RARE, WEAK_RECALL = (
+    0.5,
+    0.5,
+)  # a class of half the average size, of which half is missed
+
+
+def advise(report: Json) -> list[str]:
+    """Return sentences on what to do next, the most useful first; never none.
+
+    Parameters
+    ----------
+    report : dict
+        All other sections.
+    """
+    found = [
+        sentence
+        for about in (
+            _trust,
+            _convergence,
+            _baseline,
+            _more_labels,
+            _slices,
+            _labels,
+            _classes,
+            _length,
+            _probabilities,
+            _size,
+        )
+        for sentence in about(report)
+    ]
+    return found[:MOST] or [
+        "Nothing stands out: look at the most confident errors, then try it on texts of your own."
+    ]
+
+
+def _trust(report: Json) -> Iterator[str]:
+    overlap = report["split"]["overlap"]
+    share = (overlap["identical"] + overlap["contained"]) / max(1, overlap["n"])
+    if share >= LEAK:
+        yield (
+            f"{100 * share:.1f} % of the scored texts stand in training texts, so the figures flatter: remove them, or "
+            "pass --split random, which keeps such texts together."
+        )
+    if unknown := report["unknown_labels"]:
+        have = "row has a label" if unknown == 1 else "rows have labels"
+        yield (
+            f"{unknown:,} scored {have} that no training row has: add training rows with such labels, or mend them."
+        )
+
+
+def _convergence(report: Json) -> Iterator[str]:
+    head = report["head"]
+    if not head["converged"]:
+        yield (
+            f"The fit had not converged after {head['n_iter']:,} iterations: pass a smaller --C than {head['C']:g}."
+        )
+
+
+def _baseline(report: Json) -> Iterator[str]:
+    figure = report["comparison"]["tfidf_logreg"]["accuracy"]
+    points = 100 * figure["value"]
+    if figure["ci95"][1] < 0:
+        yield (
+            f"TF-IDF + logistic regression is better by {-points:.1f} points: {words.advice(report)}; until then, use "
+            "TF-IDF."
+        )
+    elif figure["ci95"][0] <= 0:
+        yield (
+            f"The difference to TF-IDF + logistic regression, {points:+.1f} points, may be chance: "
+            f"{words.advice(report)}."
+        )
+
+
+def _labels(report: Json) -> Iterator[str]:
+    issues = report["label_issues"]
+    share = issues["n"] / issues["n_looked_at"] if issues else 0.0
+    if issues and ISSUES <= share <= TOO_MANY_ISSUES:
+        yield (
+            f"Read the likely label errors: {issues['n']:,} of {issues['n_looked_at']:,} training labels contradict "
+            "what a model without them is sure of; some are wrong, some only hard."
+        )
+
+
+def _more_labels(report: Json) -> Iterator[str]:
+    forecast = (report["learning_curve"] or {}).get("forecast", {})
+    if (more := forecast.get("more_labels")) is not None:
+        yield (
+            f"Label more texts: about {more:,} more are forecast to bring {forecast['points']:.0f} point of accuracy."
+        )
+
+
+def _slices(report: Json) -> Iterator[str]:
+    weak = [row for row in report["slices"] if row["is_weak"]]
+    for row in sorted(weak, key=lambda row: float(row["difference"]["value"]))[:1]:
+        yield (
+            f"Texts with {row['group']} “{row['name']}” are answered worse than the others by "
+            f"{-100 * row['difference']['value']:.1f} points ({row['n']:,} rows): label more of them."
+        )
+
+
+def _classes(report: Json) -> Iterator[str]:
+    shown = [row for row in report["per_class"] if row["n"]]
+    average = sum(row["n"] for row in shown) / max(1, len(shown))
+    missed = [
+        row
+        for row in shown
+        if row["n"] < RARE * average and row["recall"] < WEAK_RECALL
+    ]
+    if missed and report["head"]["class_weight"] == "none":
+        n = len(missed)
+        yield (
+            f"{n} rare class{'es' if n > 1 else ''} {'are' if n > 1 else 'is'} missed more often than found: try "
+            "--class-weight balanced."
+        )
+
+
+def _length(report: Json) -> Iterator[str]:
+    encoder = report["encoder"]
+    if encoder["rows_cut"] >= CUT * encoder["rows"] > 0:
+        yield (
+            f"{encoder['rows_cut']:,} of {encoder['rows']:,} texts are cut at {encoder['max_length']} tokens: try "
+            f"--max-length {2 * encoder['max_length']}."
+        )
+
+
+def _probabilities(report: Json) -> Iterator[str]:
+    calibration = report["calibration"]
+    if calibration["ece"]["ci95"][0] > LEAK:
+        bins = calibration["bins"]
+        excess = sum(row["n"] * (row["confidence"] - row["accuracy"]) for row in bins)
+        yield (
+            f"Do not take probabilities at their word: they are off by {100 * calibration['ece']['value']:.1f} points "
+            f"on average, {'too sure' if excess > 0 else 'too unsure'}."
+        )
+
+
+def _size(report: Json) -> Iterator[str]:
+    figure = report["metrics"]["test"]["accuracy"]
+    low, high = figure["ci95"]
+    if high - low > WIDE:
+        yield (
+            f"Score more rows: {figure['n']:,} leave accuracy anywhere from {low:.3f} to {high:.3f}."
+        )

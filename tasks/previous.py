@@ -1,0 +1,65 @@
+"""The last finished run on the same data and split, as a report names it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import CacheError
+from pipeline.storage import check_contents, disk
+from tasks import ledger
+
+if TYPE_CHECKING:
+    from pipeline.report.scored import ScoredRows
+
+Json = dict[str, Any]  # Any: JSON values
+SAME = ("PrepareDataset", "SplitDataset")
+
+
+def previous_run(
+    reports: Path, keys: dict[str, str], rows: "ScoredRows"
+) -> Json | None:
+    """Return when it ended, its accuracy and how far this one differs; None where its report is gone.
+
+    Parameters
+    ----------
+    reports : Path
+        The folder of reports.
+    keys : dict of stage name to key
+        Of this run.
+    rows : ScoredRows
+        What this run answers.
+
+    Returns
+    -------
+    dict or None
+        ``when``, ``key``, ``accuracy``, and as `pipeline.report.compare.previous` returns them ``difference``,
+        ``mcnemar`` and ``n_changed``.
+    """
+    from pipeline.report.compare import previous
+    from pipeline.report.scored import load_scored
+
+    for when, key in _earlier(reports.parent, keys):
+        for directory in sorted(reports.glob(f"*-{key[:12]}")):
+            try:
+                check_contents(directory)
+                report = json.loads(disk.read(directory / "report.json"))
+                before = load_scored(directory, report["classes"])
+            except (CacheError, OSError, ValueError):  # damaged, or of an older version
+                continue
+            if found := previous(rows, before):
+                accuracy = report["metrics"]["test"]["accuracy"]
+                return {"when": when, "key": key, "accuracy": accuracy, **found}
+    return None
+
+
+def _earlier(root: Path, keys: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield when runs on the same data and split ended and their reports' keys, the last one first."""
+    for entry in reversed(ledger.entries(root)):
+        theirs, status = entry.get("keys"), entry.get("status")
+        if not isinstance(theirs, dict) or status not in {"ok", "noop"}:
+            continue
+        key = theirs.get("EvaluateModel")
+        is_same = all(theirs.get(name) == keys[name] for name in SAME)
+        if is_same and isinstance(key, str) and key != keys["EvaluateModel"]:
+            yield str(entry.get("when")), key

@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+
+from pipeline.evaluation.resampling import Clusters, wilson
+from pipeline.evaluation.slices import (
+    Slice,
+    cut_slices,
+    length_slices,
+    measure_slices,
+    overlap_slices,
+    rare_word_slices,
+)
+from pipeline.splitting import overlap_kinds
+
+
+def members(slices):
+    return {one.name: np.flatnonzero(one.rows).tolist() for one in slices}
+
+
+def measured(rows, right, clusters=None):
+    right = np.asarray(right, dtype=bool)
+    slices = [Slice("a group", "in", rows), Slice("a group", "out", ~rows)]
+    return measure_slices(slices, right, clusters or Clusters.of_rows(len(right)))
+
+
+def test_length_slices_are_quartiles():
+    found = length_slices(np.array([9, 3, 5, 7, 4, 8, 6, 10], dtype=np.int32))
+
+    assert members(found) == {
+        "up to 4 tokens": [1, 4],
+        "5 to 6 tokens": [2, 6],
+        "7 to 8 tokens": [3, 5],
+        "more than 8 tokens": [0, 7],
+    }
+
+
+def test_length_slices_of_texts_of_one_length_are_one():
+    found = members(length_slices(np.full(5, 7, dtype=np.int32)))
+
+    assert found == {"up to 7 tokens": [0, 1, 2, 3, 4], "more than 7 tokens": []}
+
+
+def test_cut_slices_part_texts_longer_than_what_is_kept():
+    found = cut_slices(np.array([7, 8, 9], dtype=np.int32), 8)
+
+    assert members(found) == {"whole": [0, 1], "cut at 8 tokens": [2]}
+
+
+def test_overlap_slices_part_texts_that_stand_in_training_texts():
+    training = ["A film of rare charm", "never dull"]
+    texts = ["of rare charm", "Never  dull", "new", "it is a film of rare charm indeed"]
+
+    kinds = overlap_kinds(training, texts)
+
+    assert kinds == ["contained", "identical", "none", "containing"]
+    assert members(overlap_slices(kinds)) == {
+        "contained in or identical with a training text": [0, 1],
+        "not in a training text": [2, 3],
+    }
+
+
+def test_rare_word_slices_count_words_that_no_training_text_has():
+    texts = ["A good film", "good quirky film scene", "quirky scene film", "!?", "好片"]
+    training = ["a GOOD scene", "the film 好"]
+
+    assert members(rare_word_slices(texts, training)) == {
+        "none": [0, 3],
+        "some": [1],
+        "a third or more": [2, 4],  # one of three, and one of two characters
+    }
+
+
+def test_a_slice_has_the_accuracy_of_its_rows_and_the_difference_to_the_others():
+    rows = np.arange(100) < 40
+    right = [*[True] * 20, *[False] * 20, *[True] * 54, *[False] * 6]
+
+    found, rest = measured(rows, right)
+
+    assert found["n"] == found["accuracy"]["n"] == 40
+    assert found["accuracy"]["value"] == 0.5
+    assert tuple(found["accuracy"]["ci95"]) == pytest.approx(wilson(0.5, 40))
+    assert found["difference"]["value"] == pytest.approx(-0.4)
+    assert rest["difference"]["value"] == pytest.approx(0.4)
+    assert (found["is_weak"], rest["is_weak"]) == (True, False)
+
+
+def test_the_interval_of_a_difference_is_newcombes():
+    # The first example of Newcombe (1998), table II: 56 of 70 and 48 of 80.
+    rows = np.arange(150) < 70
+    right = [*[True] * 56, *[False] * 14, *[True] * 48, *[False] * 32]
+
+    found, _ = measured(rows, right)
+
+    assert found["difference"]["ci95"] == pytest.approx([0.0524, 0.3339], abs=1e-4)
+
+
+def test_a_few_lucky_rows_make_the_others_no_weak_slice():
+    rows = np.arange(1_000) < 4
+    right = np.arange(1_000) < 800
+
+    found, rest = measured(rows, right)
+
+    assert found["accuracy"]["value"] == 1.0
+    assert not rest["is_weak"]
+
+
+def test_slices_of_nothing_and_of_everything_are_left_out():
+    assert measured(np.ones(20, dtype=bool), np.ones(20, dtype=bool)) == []
+
+
+def test_slices_of_clustered_rows_have_wider_intervals():
+    generator = np.random.default_rng(0)
+    right = np.repeat(generator.random(60) < 0.7, 5)
+    rows = np.repeat(np.arange(60) < 30, 5)
+
+    (alone, _), (together, _) = (
+        measured(rows, right),
+        measured(rows, right, Clusters(np.repeat(np.arange(60), 5), 60)),
+    )
+
+    def width(found):
+        low, high = found["accuracy"]["ci95"]
+        return high - low
+
+    assert width(together) > 1.5 * width(alone)
