@@ -27,7 +27,7 @@ class EvaluateModel(
     """Figures with intervals beside the baselines': ``reports/<slug>-<key>/report.{json,md,html}``."""
 
     folder = "reports"
-    schema = 2
+    schema = 3
 
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:

@@ -81,8 +81,20 @@ SOURCES = {
         "pipeline/report/words.py",
         "pipeline/report/render.py",
         "pipeline/report/rounding.py",
-        "pipeline/report/templates/report.html.j2",
-        "pipeline/report/templates/report.md.j2",
+        *(
+            f"pipeline/report/{name}.py"
+            for name in (
+                *("canvas", "colours", "figures", "findings", "map", "page"),
+                "tables",
+            )
+        ),
+        *(
+            f"pipeline/report/templates/{name}"
+            for name in (
+                *("macros.html.j2", "page.js", "report.html.j2", "report.md.j2"),
+                "style.css.j2",
+            )
+        ),
     ],
     "ExportPredictor": [
         "tasks/predictor.py",
