@@ -22,6 +22,7 @@ ENGLISH = (
     *("a", "joy", "from", "start", "to", "finish", "never", "for", "moment", "dull"),
     *("although", "plot", "second", "half", "leans", "on", "coincidence", "more"),
 )
+EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)> $x_1^{ & --> ]]>"
 NULL_SECTIONS: Json = {
     "calibration": None,
     "thresholds": None,
@@ -158,6 +159,15 @@ def comparison(n_changed: int = 30) -> Json:
         "changed": changed,
         "n_changed": 193,
     }
+
+
+def with_evil(value):
+    """Put markup into every string of a report."""
+    if isinstance(value, dict):
+        return {key: with_evil(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [with_evil(one) for one in value]
+    return EVIL + value if isinstance(value, str) else value
 
 
 class _Maker:

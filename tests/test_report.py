@@ -1,7 +1,6 @@
 import json
 import re
 from copy import deepcopy
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from pipeline.evaluation.metrics import Scored, differences, figures, measure
 from pipeline.report.build import METHODS, class_numbers
 from pipeline.report.render import write_report
 from pipeline.report.words import advice, headline, number, summary, verdict
+from tests.pages import Page
 
 FORMS = ("report.json", "report.md", "report.html")
 
@@ -148,40 +148,6 @@ def report():
 
 def refuse(constant):
     raise AssertionError(f"{constant} is not JSON")
-
-
-class Page(HTMLParser):
-    """What a browser makes of a page: its elements with attributes, and its text."""
-
-    VOID = ("meta", "br", "input")
-
-    def __init__(self, html):
-        super().__init__()
-        self.elements, self.texts, self.open = [], [], []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-    @property
-    def tags(self):
-        return {tag for tag, _ in self.elements}
-
-    @property
-    def n_scripts(self):
-        return sum(tag == "script" for tag, _ in self.elements)
 
 
 @pytest.fixture

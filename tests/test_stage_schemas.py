@@ -100,6 +100,8 @@ SOURCES = {
         "tasks/predictor.py",
         "pipeline/predictor/export.py",
         "pipeline/predictor/file.py",
+        "pipeline/report/card.py",
+        "pipeline/report/templates/model_card.md.j2",
         "pipeline/features/probes.py",
     ],
 }

@@ -45,7 +45,7 @@ _USED = re.compile(r"(?<=[\"(]#)[\w.-]+")
 
 def draw(
     name: str,
-    paint: "Callable[[Axes], None]",
+    paint: "Callable[[Axes], object]",
     *,
     height: int = 270,
     left: float = 52,

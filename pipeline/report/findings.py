@@ -9,6 +9,7 @@ from pipeline.report import words
 from pipeline.report.canvas import shown
 
 Json = dict[str, Any]  # Any: JSON values
+BASELINES = ("tfidf_logreg", "majority")  # the harder one first
 MANY_CLASSES = 6  # above it the confusion matrix is a figure, not a table
 N_PAIRS = 10  # most confused pairs that are listed
 SENSITIVE = 0.05  # below it a p value is called clear
@@ -46,8 +47,8 @@ def accuracy(report: Json) -> str:
     """Return the accuracy beside the baselines'."""
     figures = [("This model", report["metrics"]["test"]["accuracy"])]
     figures += [
-        (words.BASELINE_NAMES[name], of["accuracy"])
-        for name, of in report["baselines"].items()
+        (words.BASELINE_NAMES[name], report["baselines"][name]["accuracy"])
+        for name in BASELINES
     ]
     return "; ".join(f"{name} {words.number(figure)}" for name, figure in figures) + "."
 
@@ -151,8 +152,8 @@ def thresholds(section: Json) -> str:
     best = max(known, key=lambda one: one["f1"])
     return (
         f"F1 of “{shown(section['positive'])}” is highest, {best['f1']:.3f}, at threshold {best['threshold']:.2f} "
-        f"(precision {share(best['precision'])}, recall {share(best['recall'])}); chosen on scored rows, it flatters. "
-        "The upright line is the threshold in use."
+        f"(precision {share(best['precision'])}, recall {share(best['recall'])}); "
+        "chosen on the scored rows, it flatters."
     )
 
 

@@ -13,6 +13,7 @@ SECTIONS: tuple[str, ...] = (
     *("map", "clusters", "reproduce"),
 )
 LISTS = ("slices", "advice", "published")
+NO_RUN: Json = {"previous": None, "seconds": {}, "pooling_source": None}
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,7 @@ def whole(report: Json) -> Json:
         **{name: [] for name in LISTS},
         **{name: value for name, value in report.items() if value is not None},
     }
-    run: Json = {"previous": None, "seconds": {}, "pooling_source": None}
-    return {**filled, "run": {**run, **filled.get("run", {})}}
+    return {**filled, "run": {**NO_RUN, **filled.get("run", {})}}
 
 
 def drawings(report: Json) -> dict[str, Drawing]:
@@ -78,11 +78,11 @@ def map_data(report: Json) -> str:
     return text.replace("<", "\\u003c")  # no text can end the script element
 
 
-def _accuracy(report: Json) -> Drawing:
+def _accuracy(report: Json) -> Drawing | None:
     rows = [("this model", report["metrics"]["test"]["accuracy"])]
     rows += [
         (words.BASELINE_NAMES[name], report["baselines"][name]["accuracy"])
-        for name in ("tfidf_logreg", "majority")
+        for name in findings.BASELINES
     ]
     n_measured = len(rows)
     rows += [
@@ -90,6 +90,8 @@ def _accuracy(report: Json) -> Drawing:
         for one in report["published"]
         if one["metric"] == "accuracy"
     ]
+    if rows[0][1]["value"] is None:
+        return None
     svg = figures.intervals(
         "accuracy",
         rows,

@@ -32,7 +32,7 @@ def render_html(report: Json) -> str:
     whole = page.whole(report)
     drawings = page.drawings(whole)
     map_data = page.map_data(whole) if "map" in drawings else None
-    return _render(
+    return render(
         "report.html.j2",
         report=whole,
         drawings=drawings,
@@ -44,7 +44,7 @@ def render_html(report: Json) -> str:
 def render_markdown(report: Json) -> str:
     """Return the report without figures, in GitHub's Markdown."""
     whole = page.whole(report)
-    return _render("report.md.j2", report=whole, tables=tables(whole))
+    return render("report.md.j2", report=whole, tables=tables(whole))
 
 
 def render_comparison(comparison: Json) -> str:
@@ -63,7 +63,7 @@ def render_comparison(comparison: Json) -> str:
         for letter, run in zip("AB", runs, strict=True)
     ]
     keys = dict.fromkeys(key for run in runs for key in run if key != "accuracy")
-    return _render(
+    return render(
         "compare.html.j2",
         comparison=comparison,
         drawing=page.comparison(rows),
@@ -71,7 +71,8 @@ def render_comparison(comparison: Json) -> str:
     )
 
 
-def _render(name: str, **values: object) -> str:
+def render(name: str, **values: object) -> str:
+    """Return a template of ours, filled in."""
     return str(_environment().get_template(name).render(**values))
 
 
