@@ -12,7 +12,7 @@ class Page(HTMLParser):
     def __init__(self, html):
         super().__init__()
         self.elements, self.texts, self.open = [], [], []
-        self.sections = {None: []}
+        self.sections: dict[str | None, list[str]] = {}
         self.feed(html)
         self.close()
 
