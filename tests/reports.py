@@ -578,7 +578,7 @@ class _Maker:
     def run(self) -> Json:
         n = self.n
         return {
-            "pooling_source": "sentence-transformers folder",
+            "pooling_source": "sentence-transformers",
             "previous": {
                 "when": "2026-11-20T10:00:00+00:00",
                 "key": "ab" * 32,

@@ -3,10 +3,12 @@
 import base64
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from pipeline.report import findings, page, words
 from pipeline.report.colours import DARK, LIGHT, variables
@@ -90,6 +92,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["cell"] = _markdown_cell
+    environment.filters["unbroken"] = _unbroken
     environment.filters["share"] = findings.share
     script, _, _ = loader.get_source(environment, SCRIPT)
     environment.globals.update(
@@ -106,6 +109,14 @@ def _digest(script: str) -> str:
     """Return a script's digest as a page's policy names it: no other script is run."""
     raw = hashlib.sha256(script.encode()).digest()
     return f"sha256-{base64.b64encode(raw).decode()}"
+
+
+def _unbroken(text: str) -> Markup:
+    """Return `text` for a page, in which no line ends inside the name of an option."""
+    marked = re.sub(
+        r"(?<!\S)(--[\w-]+)", r'<span class="option">\1</span>', str(escape(text))
+    )
+    return Markup(marked)  # escaped above
 
 
 def _markdown_cell(value: object) -> str:

@@ -9,6 +9,11 @@ from pipeline.report.canvas import shown
 Json = dict[str, Any]  # Any: JSON values
 Rows = list[list[Any]]  # Any: a label may be a number
 N_WEAKEST = 10
+POOLING_SOURCES = {
+    "option": "as asked for",
+    "sentence-transformers": "as the encoder was trained, by its sentence-transformers folder",
+    "default": "the default",
+}
 
 
 def tables(report: Json) -> dict[str, Any]:  # Any: rows, or names of columns
@@ -152,7 +157,8 @@ def _of_run(run: Json) -> list[tuple[str, str]]:
     """Return what belongs to the run that made the report: where the pooling is from, and how long it took."""
     rows = []
     if run["pooling_source"]:
-        rows.append(("pooling", f"taken from: {run['pooling_source']}"))
+        source = run["pooling_source"]
+        rows.append(("pooling", POOLING_SOURCES.get(source, source)))
     seconds = [
         f"{name} {value:,.1f} s"
         for name, value in (run["seconds"] or {}).items()
