@@ -408,7 +408,7 @@ class _Maker:
             ],
             "clusters": {
                 "n": max(1, self.n - 9),
-                "method": "texts contained in another scored text count as one group",
+                "method": "texts contained in another form one cluster",
             },
         }
 

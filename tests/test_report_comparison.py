@@ -11,7 +11,7 @@ def test_comparison_says_what_differs():
     text = page.text_of("difference")
     assert "The second run is better by 4.0 points" in " ".join(page.texts)
     assert "Only A is right on 61 rows, only B on 132" in text
-    assert "McNemar p = 3.2e-07: hardly chance" in text
+    assert "McNemar p = 3.2e-07: unlikely by chance alone" in text
     assert "+0.040 (+0.025 to +0.055)" in page.texts
     assert "sst2-0123456789a0" in page.text_of("runs")
 

@@ -150,7 +150,7 @@ def test_what_the_report_says_of_the_previous_run(pages):
 
     assert (
         "This run minus that one, on the same rows: +2.0 points (95 % +0.8 to +3.2); 105 answers changed, 71 rows are "
-        "right only then, 34 only now (McNemar p = 0.00039: hardly chance)."
+        "right only then, 34 only now (McNemar p = 0.00039: unlikely by chance alone)."
     ) in text
 
 

@@ -186,7 +186,7 @@ def scores(section: Json) -> str:
 
 
 def learning_curve(section: Json) -> str:
-    """Return accuracy over training rows, with the fitted curve a little beyond the last point."""
+    """Return accuracy over training rows with the fitted curve, which goes on beyond them if it forecasts."""
     points = [one for one in section["points"] if one["accuracy"]["value"] is not None]
 
     def paint(axes: "Axes") -> None:
@@ -205,11 +205,17 @@ def learning_curve(section: Json) -> str:
         values = [one["accuracy"]["value"] for one in points]
         axes.plot(x, values, "o", color=LIGHT["blue"], ms=6, label="measured")
         fit = section.get("fit")
+        is_forecast = section["forecast"]["more_labels"] is not None
+        reach = 4 if is_forecast else 1  # times the training rows
         if fit and x:
-            along = [x[0] * (4 * x[-1] / x[0]) ** (i / 60) for i in range(61)]
+            along = [x[0] * (reach * x[-1] / x[0]) ** (i / 60) for i in range(61)]
             curve = [fit["a"] - fit["b"] * n ** -fit["c"] for n in along]
             axes.plot(
-                along, curve, color=LIGHT["orange"], linestyle="--", label="forecast"
+                along,
+                curve,
+                color=LIGHT["orange"],
+                linestyle="--",
+                label="fit and forecast" if is_forecast else "fit",
             )
         axes.set(xlabel="training rows", ylabel="accuracy")
         axes.xaxis.set_minor_locator(NullLocator())

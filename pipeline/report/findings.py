@@ -12,6 +12,7 @@ Json = dict[str, Any]  # Any: JSON values
 BASELINES = ("tfidf_logreg", "majority")  # the harder one first
 MANY_CLASSES = 6  # above it the confusion matrix is a figure, not a table
 N_PAIRS = 10  # most confused pairs that are listed
+CLEAR_ERROR = 0.0005  # an interval that begins below, so at 0.000 as it is shown, may hold no error
 SENSITIVE = 0.05  # below it a p value is called clear
 
 
@@ -59,10 +60,7 @@ def clusters(report: Json) -> str | None:
     n = report["split"]["n_test"]
     if not found or found["n"] >= n:
         return None
-    return (
-        f"The {n:,} scored rows form {found['n']:,} groups of texts that are pieces of each other "
-        f"({found['method']}); the bootstrap resamples groups, not rows."
-    )
+    return f"The {n:,} scored rows form {found['n']:,} clusters: {found['method']}."
 
 
 def previous(report: Json) -> str:
@@ -71,6 +69,9 @@ def previous(report: Json) -> str:
     if not before:
         return "No earlier run on this data is at hand."
     said = f"Previous run on this data: {before['when']}, accuracy {words.number(before['accuracy'])}."
+    if before.get("key"):
+        folder = f"reports/{report['dataset']['name']}-{before['key'][:12]}"
+        said = f"{said[:-1]} (its report: {folder})."
     if not before.get("difference"):
         return said
     test = before["mcnemar"]
@@ -85,7 +86,7 @@ def mcnemar(test: Json) -> str:
     if test["p"] is None:
         return "McNemar's test says nothing"
     is_clear = test["p"] < SENSITIVE
-    return f"McNemar p = {test['p']:.2g}: {'hardly chance' if is_clear else 'may be chance'}"
+    return f"McNemar p = {test['p']:.2g}: {'unlikely by chance alone' if is_clear else 'may be chance'}"
 
 
 def pairs(report: Json) -> list[Json]:
@@ -123,8 +124,11 @@ def slices(report: Json) -> str:
 
 
 def label_issues(section: Json) -> str:
-    """Return how many labels are probably wrong."""
-    return f"{section['n']:,} of {section['n_looked_at']:,} labels looked at are probably wrong."
+    """Return how many labels may be wrong."""
+    return (
+        f"{section['n']:,} of {section['n_looked_at']:,} labels looked at contradict what a model that did not see "
+        "them is sure of; some are wrong, some only hard."
+    )
 
 
 def learning_curve(section: Json) -> str:
@@ -138,10 +142,14 @@ def calibration(section: Json) -> str:
     gap = sum(
         one["n"] * (one["confidence"] - one["accuracy"]) for one in section["bins"]
     )
-    side = "as sure as it should be"
-    if total and abs(gap) / total >= 0.01:
-        side = "too sure of itself" if gap > 0 else "less sure than it could be"
-    return f"Expected calibration error {words.number(section['ece'])}: on average the model is {side}."
+    side = "on average the model is as sure as it should be"
+    low, _ = section["ece"].get("ci95") or (1.0, 1.0)
+    if low < CLEAR_ERROR:
+        side = "no more than chance can do"
+    elif total and abs(gap) / total >= 0.01:
+        how = "too sure of itself" if gap > 0 else "less sure than it could be"
+        side = f"on average the model is {how}"
+    return f"Expected calibration error {words.number(section['ece'])}: {side}."
 
 
 def thresholds(section: Json) -> str:

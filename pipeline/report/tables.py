@@ -158,7 +158,7 @@ def _of_run(run: Json) -> list[tuple[str, str]]:
     rows = []
     if run["pooling_source"]:
         source = run["pooling_source"]
-        rows.append(("pooling", POOLING_SOURCES.get(source, source)))
+        rows.append(("pooling", POOLING_SOURCES.get(source, str(source))))
     seconds = [
         f"{name} {value:,.1f} s"
         for name, value in (run["seconds"] or {}).items()
