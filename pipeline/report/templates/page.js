@@ -79,7 +79,7 @@ if (data) {
   said.textContent = "Point at the map, or go through it with the left and right arrow keys: here stands the text.";
 }
 
-// On paper everything is open.
+// On paper all is open but the numbers of the figures: a page each, and in report.json.
 addEventListener("beforeprint", () => {
-  for (const one of document.querySelectorAll("details")) one.open = true;
+  for (const one of document.querySelectorAll("details:not(.numbers)")) one.open = true;
 });
