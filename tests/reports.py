@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import EncoderSpec
-from pipeline.evaluation.metrics import Scored, confusion, wilson
+from pipeline.evaluation.metrics import Scored, confusion
 from pipeline.report.build import METHODS
 from pipeline.report.data import data_lines
 from pipeline.report.words import headline, summary
@@ -49,7 +49,14 @@ def of_value(value: float, n: int, half: float = 0.02) -> Json:
 
 
 def share(value: float, n: int) -> Json:
-    return {"value": value, "ci95": list(wilson(value, n)), "n": n}
+    """Return a share with its Wilson interval."""
+    middle = (value + 1.92 / n) / (1 + 3.84 / n)
+    half = 1.96 / (1 + 3.84 / n) * (value * (1 - value) / n + 0.96 / n**2) ** 0.5
+    return {
+        "value": value,
+        "ci95": [max(0.0, middle - half), min(1.0, middle + half)],
+        "n": n,
+    }
 
 
 def labels_of(k: int) -> list[str]:
