@@ -1,9 +1,10 @@
 """Export everything a prediction needs as one file."""
 
+import json
 from collections.abc import Mapping
 from functools import cached_property
 
-from pipeline.storage import Draft
+from pipeline.storage import Draft, disk
 from tasks.base import Stage
 from tasks.evaluation import EvaluateModel
 from tasks.features import ExtractFeatures
@@ -20,9 +21,10 @@ from tasks.options import (
 class ExportPredictor(
     HeadOptions, ComputeOptions, EncoderOptions, SplitOptions, DatasetOptions, Stage
 ):
-    """Tokenizer, encoder, classifier and card in one file: ``predictors/<slug>-<key>/predictor.joblib``."""
+    """Tokenizer, encoder and classifier in one file, and a model card: ``predictors/<slug>-<key>/``."""
 
     folder = "predictors"
+    schema = 2
 
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:
@@ -42,16 +44,22 @@ class ExportPredictor(
         """Put the parts together; no torch is imported."""
         from pipeline.predictor.export import assemble
         from pipeline.predictor.file import save_predictor
+        from pipeline.report.card import model_card
 
         features = self.upstream["features"]
         assert isinstance(features, ExtractFeatures)  # as `upstream` made it
+        report = self.upstream["report"].directory / "report.json"
         predictor = assemble(
             spec=features.spec,
             source=features.source,
             encoder_dir=features.store / "encoder",
             model_dir=self.upstream["model"].directory,
-            report=self.upstream["report"].directory / "report.json",
+            report=report,
         )
         path = draft.path / "predictor.joblib"
         save_predictor(predictor, path)
+        card = model_card(json.loads(disk.read(report)))
+        disk.write(
+            draft.path / "model_card.md", card.encode("utf-8", "backslashreplace")
+        )
         return f"{path.stat().st_size / 1e6:,.0f} MB"

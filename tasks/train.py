@@ -116,7 +116,7 @@ class TrainLogReg(
             self.upstream["ExportPredictor"].directory,
         )
         targets = [
-            predictor / "predictor.joblib",
+            *(predictor / name for name in ("predictor.joblib", "model_card.md")),
             *(report / f"report.{ending}" for ending in ("json", "md", "html")),
         ]
         for target in targets:

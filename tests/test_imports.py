@@ -38,6 +38,7 @@ HOMES = {
     "rich": {"tasks"},
     "datasets": {"pipeline.datasets"},
     "jinja2": {"pipeline.report"},
+    "matplotlib": {"pipeline.report"},
     "huggingface_hub": {"pipeline.hub"},
 }
 
@@ -129,6 +130,7 @@ DIRECT = {
     "pipeline.storage.owners": "reads /proc",
     "pipeline.storage.publish": "copies where links cannot be made",
     "pipeline.encoder.batching": "reads /sys",
+    "pipeline.report.canvas": "gives matplotlib a folder that goes at once",
     "pipeline.predictor.file": "reads the user's file, from wherever it is",
     "pipeline.predictor.export": "reads the encoder's weights, which are not ours",
     "tasks.explain": "draws into a folder that goes at once",

@@ -100,26 +100,40 @@ SOURCES = {
             for name in (
                 "advice",
                 "build",
+                "canvas",
+                "colours",
                 "compare",
                 "curve",
                 "data",
                 "failures",
+                "figures",
+                "findings",
+                "map",
                 "material",
+                "page",
                 "render",
                 "reproduce",
                 "rounding",
                 "scored",
+                "tables",
                 "words",
             )
         ),
         "pipeline/report/report.schema.json",
-        "pipeline/report/templates/report.html.j2",
-        "pipeline/report/templates/report.md.j2",
+        *(
+            f"pipeline/report/templates/{name}"
+            for name in (
+                *("macros.html.j2", "page.js", "report.html.j2", "report.md.j2"),
+                "style.css.j2",
+            )
+        ),
     ],
     "ExportPredictor": [
         "tasks/predictor.py",
         "pipeline/predictor/export.py",
         "pipeline/predictor/file.py",
+        "pipeline/report/card.py",
+        "pipeline/report/templates/model_card.md.j2",
         "pipeline/features/probes.py",
     ],
 }

@@ -340,7 +340,7 @@ import sys
 import tasks
 task = tasks.TrainLogReg(dataset="reviews.tsv", encoder={str(tiny_encoder)!r}, C="1")
 assert task.complete()
-heavy = {{"torch", "transformers", "sklearn", "numpy", "pandas", "pyarrow", "huggingface_hub"}}
+heavy = {{"torch", "transformers", "sklearn", "numpy", "pandas", "pyarrow", "huggingface_hub", "matplotlib", "yaml"}}
 print(sorted(heavy & set(sys.modules)))
 """
 

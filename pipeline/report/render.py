@@ -1,26 +1,81 @@
-"""Writes a report as ``report.json``, ``report.md`` and ``report.html``."""
+"""Writes a report as ``report.json``, ``report.md`` and ``report.html``, and renders the comparison of two runs."""
 
+import base64
+import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
-from pipeline.report import words
+from pipeline.report import findings, page, words
+from pipeline.report.colours import DARK, LIGHT, variables
+from pipeline.report.tables import tables
 from pipeline.storage import disk
 
+Json = dict[str, Any]  # Any: JSON values
+SCRIPT = "page.js"
 
-def write_report(report: dict[str, Any], directory: Path) -> None:  # Any: JSON values
+
+def write_report(report: Json, directory: Path) -> None:
     """Write the three forms; every number in Markdown and HTML is one of the JSON's."""
     text = json.dumps(
         report, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False
     )
     _write(directory / "report.json", text + "\n")
-    for name in ("report.md", "report.html"):
-        rendered = (
-            _environment().get_template(f"{name}.j2").render(report=report, words=words)
-        )
-        _write(directory / name, rendered)
+    _write(directory / "report.md", render_markdown(report))
+    _write(directory / "report.html", render_html(report))
+
+
+def render_html(report: Json) -> str:
+    """Return the report as a page that needs no other file and no network."""
+    whole = page.whole(report)
+    drawings = page.drawings(whole)
+    map_data = page.map_data(whole) if "map" in drawings else None
+    return render(
+        "report.html.j2",
+        report=whole,
+        drawings=drawings,
+        tables=tables(whole),
+        map_data=map_data,
+    )
+
+
+def render_markdown(report: Json) -> str:
+    """Return the report without figures, in GitHub's Markdown."""
+    whole = page.whole(report)
+    return render("report.md.j2", report=whole, tables=tables(whole))
+
+
+def render_comparison(comparison: Json) -> str:
+    """Return the page of a comparison of two runs.
+
+    Parameters
+    ----------
+    comparison : dict
+        ``runs`` (two, each with at least ``when``, ``name`` and the figure ``accuracy``), ``n`` (rows that both
+        scored), ``metrics`` (name to the figures ``a``, ``b`` and ``difference``), ``mcnemar`` (``b``, ``c``, ``p``),
+        ``verdict``, ``changed`` (texts whose predicted label changed) and ``n_changed``.
+    """
+    runs = comparison["runs"]
+    rows = [
+        (f"{letter}: {run['name']}", run["accuracy"])
+        for letter, run in zip("AB", runs, strict=True)
+    ]
+    keys = dict.fromkeys(key for run in runs for key in run if key != "accuracy")
+    return render(
+        "compare.html.j2",
+        comparison=comparison,
+        drawing=page.comparison(rows),
+        run_keys=list(keys),
+    )
+
+
+def render(name: str, **values: object) -> str:
+    """Return a template of ours, filled in."""
+    return str(_environment().get_template(name).render(**values))
 
 
 def comparison_markdown(comparison: dict[str, Any]) -> str:  # Any: JSON values
@@ -34,18 +89,40 @@ def _write(path: Path, text: str) -> None:
 
 
 def _environment() -> Environment:
+    loader = PackageLoader("pipeline.report")
     environment = Environment(
-        loader=PackageLoader("pipeline.report"),
+        loader=loader,
         autoescape=lambda name: name is not None and name.endswith(".html.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["cell"] = _markdown_cell
-    environment.filters["share"] = lambda value: (
-        "–" if value is None else f"{value:.3f}"
+    environment.filters["unbroken"] = _unbroken
+    environment.filters["share"] = findings.share
+    script, _, _ = loader.get_source(environment, SCRIPT)
+    environment.globals.update(
+        words=words,
+        findings=findings,
+        light=variables(LIGHT),
+        dark=variables(DARK),
+        script={"text": script, "digest": _digest(script)},
     )
     return environment
+
+
+def _digest(script: str) -> str:
+    """Return a script's digest as a page's policy names it: no other script is run."""
+    raw = hashlib.sha256(script.encode()).digest()
+    return f"sha256-{base64.b64encode(raw).decode()}"
+
+
+def _unbroken(text: str) -> Markup:
+    """Return `text` for a page, in which no line ends inside the name of an option."""
+    marked = re.sub(
+        r"(?<!\S)(--[\w-]+)", r'<span class="option">\1</span>', str(escape(text))
+    )
+    return Markup(marked)  # escaped above
 
 
 def _markdown_cell(value: object) -> str:

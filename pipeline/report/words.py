@@ -22,6 +22,8 @@ def number(figure: Json) -> str:
     """Return ``0.768 (0.748 to 0.787)``, or a dash with the reason."""
     if figure["value"] is None:
         return f"– ({figure.get('reason', 'undefined')})"
+    if figure.get("ci95") is None:
+        return f"{figure['value']:.3f}"
     low, high = figure["ci95"]
     return f"{figure['value']:.3f} ({low:.3f} to {high:.3f})"
 

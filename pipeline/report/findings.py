@@ -1,0 +1,204 @@
+"""What each section of a report shows, in a sentence: the caption of its figure, and its words for a screen reader.
+
+Every number said is one of ``report.json``, rounded. What is missing is said, too.
+"""
+
+from typing import Any
+
+from pipeline.report import words
+from pipeline.report.canvas import shown
+
+Json = dict[str, Any]  # Any: JSON values
+BASELINES = ("tfidf_logreg", "majority")  # the harder one first
+MANY_CLASSES = 6  # above it the confusion matrix is a figure, not a table
+N_PAIRS = 10  # most confused pairs that are listed
+CLEAR_ERROR = 0.0005  # an interval that begins below, so at 0.000 as it is shown, may hold no error
+SENSITIVE = 0.05  # below it a p value is called clear
+
+
+def verdict(report: Json, baseline: str) -> str:
+    """Return the comparison with a baseline in a sentence, also where there is none."""
+    figure = report["comparison"][baseline]["accuracy"]
+    if figure["value"] is None:
+        reason = figure.get("reason", "undefined")
+        return f"Not compared with {words.BASELINE_NAMES[baseline]}: {reason}."
+    return words.verdict(report, baseline)
+
+
+def points(figure: Json) -> str:
+    """Return a difference of shares: ``+3.0 points (95 % +1.0 to +5.0)``."""
+    if figure["value"] is None:
+        return words.number(figure)
+    said = f"{100 * figure['value']:+.1f} points"
+    if not figure.get("ci95"):
+        return said
+    low, high = (100 * bound for bound in figure["ci95"])
+    return f"{said} (95 % {low:+.1f} to {high:+.1f})"
+
+
+def difference(figure: Json) -> str:
+    """Return a difference of any metric: ``+0.030 (+0.010 to +0.050)``."""
+    if figure["value"] is None or not figure.get("ci95"):
+        return words.number(figure)
+    low, high = figure["ci95"]
+    return f"{figure['value']:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def accuracy(report: Json) -> str:
+    """Return the accuracy beside the baselines'."""
+    figures = [("This model", report["metrics"]["test"]["accuracy"])]
+    figures += [
+        (words.BASELINE_NAMES[name], report["baselines"][name]["accuracy"])
+        for name in BASELINES
+    ]
+    return "; ".join(f"{name} {words.number(figure)}" for name, figure in figures) + "."
+
+
+def clusters(report: Json) -> str | None:
+    """Return how the intervals take care of texts that are pieces of each other; None where none is."""
+    found = report.get("clusters")
+    n = report["split"]["n_test"]
+    if not found or found["n"] >= n:
+        return None
+    return f"The {n:,} scored rows form {found['n']:,} clusters: {found['method']}."
+
+
+def previous(report: Json) -> str:
+    """Return how the accuracy compares with that of the run before."""
+    before = report["run"].get("previous")
+    if not before:
+        return "No earlier run on this data is at hand."
+    said = f"Previous run on this data: {before['when']}, accuracy {words.number(before['accuracy'])}."
+    if before.get("key"):
+        folder = f"reports/{report['dataset']['name']}-{before['key'][:12]}"
+        said = f"{said[:-1]} (its report: {folder})."
+    if not before.get("difference"):
+        return said
+    test = before["mcnemar"]
+    return (
+        f"{said} This run minus that one, on the same rows: {points(before['difference'])}; {before['n_changed']:,} "
+        f"answers changed, {test['b']:,} rows are right only then, {test['c']:,} only now ({mcnemar(test)})."
+    )
+
+
+def mcnemar(test: Json) -> str:
+    """Return McNemar's test of rows that only one of two runs has right."""
+    if test["p"] is None:
+        return "McNemar's test says nothing"
+    is_clear = test["p"] < SENSITIVE
+    return f"McNemar p = {test['p']:.2g}: {'unlikely by chance alone' if is_clear else 'may be chance'}"
+
+
+def pairs(report: Json) -> list[Json]:
+    """Return the most frequent confusions: ``label``, ``predicted``, ``n``."""
+    classes = report["classes"]
+    found = [
+        {"label": classes[i], "predicted": classes[j], "n": count}
+        for i, row in enumerate(report["confusion"])
+        for j, count in enumerate(row)
+        if i != j and count
+    ]
+    return sorted(found, key=lambda pair: -pair["n"])[:N_PAIRS]
+
+
+def confusion(report: Json) -> str:
+    """Return which classes are taken for each other most often."""
+    found = pairs(report)
+    if not found:
+        return "No scored row of a known class is taken for another class."
+    first = found[0]
+    return f"Most often “{shown(first['label'])}” is taken for “{shown(first['predicted'])}” ({first['n']:,} rows)."
+
+
+def slices(report: Json) -> str:
+    """Return which slice is clearly worse than the rest."""
+    weak = [one for one in report["slices"] if one["is_weak"]]
+    known = [one for one in weak if one["difference"]["value"] is not None]
+    if not known:
+        return "No slice is clearly worse than the other rows."
+    worst = min(known, key=lambda one: one["difference"]["value"])
+    return (
+        f"Weakest: {worst['group']}: {shown(worst['name'], 60)}, accuracy {words.number(worst['accuracy'])} on "
+        f"{worst['n']:,} rows; against all other rows {points(worst['difference'])}."
+    )
+
+
+def label_issues(section: Json) -> str:
+    """Return how many labels may be wrong."""
+    return (
+        f"{section['n']:,} of {section['n_looked_at']:,} labels looked at contradict what a model that did not see "
+        "them is sure of; some are wrong, some only hard."
+    )
+
+
+def learning_curve(section: Json) -> str:
+    """Return what more labels would bring."""
+    return str(section["forecast"]["said"])
+
+
+def calibration(section: Json) -> str:
+    """Return how far stated probabilities are from the truth, and in which direction."""
+    total = sum(one["n"] for one in section["bins"])
+    gap = sum(
+        one["n"] * (one["confidence"] - one["accuracy"]) for one in section["bins"]
+    )
+    side = "on average the model is as sure as it should be"
+    low, _ = section["ece"].get("ci95") or (1.0, 1.0)
+    if low < CLEAR_ERROR:
+        side = "no more than chance can do"
+    elif total and abs(gap) / total >= 0.01:
+        how = "too sure of itself" if gap > 0 else "less sure than it could be"
+        side = f"on average the model is {how}"
+    return f"Expected calibration error {words.number(section['ece'])}: {side}."
+
+
+def thresholds(section: Json) -> str:
+    """Return at which threshold F1 is highest."""
+    known = [one for one in section["points"] if one["f1"] is not None]
+    if not known:
+        return "No threshold has an F1."
+    best = max(known, key=lambda one: one["f1"])
+    return (
+        f"F1 of “{shown(section['positive'])}” is highest, {best['f1']:.3f}, at threshold {best['threshold']:.2f} "
+        f"(precision {share(best['precision'])}, recall {share(best['recall'])}); "
+        "chosen on the scored rows, it flatters."
+    )
+
+
+def scores(section: Json) -> str:
+    """Return where most rows of each group lie."""
+    parts = []
+    for group in section["groups"]:
+        most = max(group["counts"], default=0)
+        if most:
+            i = group["counts"].index(most)
+            low, high = section["edges"][i : i + 2]
+            parts.append(
+                f"“{shown(group['name'])}” most often between {low:.2f} and {high:.2f} ({most:,} rows)"
+            )
+    said = "; ".join(parts) or "no rows"
+    return f"{section['of'][:1].upper()}{section['of'][1:]}: {said}."
+
+
+def feature_map(section: Json) -> str:
+    """Return how the map was made and how to read it."""
+    said = f"{len(section['points']):,} scored rows"
+    if section.get("explained"):
+        first, second = (f"{100 * part:.1f} %" for part in section["explained"])
+        said += f"; the two axes hold {first} and {second} of the variance"
+    return f"{said}. Where crosses gather, the features do not tell the classes apart."
+
+
+def search(report: Json) -> str:
+    """Return how the regularisation was found."""
+    head = report["head"]
+    best = min(head["search"], key=lambda one: one["log_loss"])
+    return (
+        f"Smallest cross-validated log loss, {best['log_loss']:.3f}, at C = {best['C']:g}; "
+        f"taken: C = {head['C']:g} (diamond)."
+    )
+
+
+def share(value: float | None) -> str:
+    """Return a share with three decimals, or a dash."""
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,173 @@
+"""The rows of the report's tables, as people read them."""
+
+from itertools import pairwise
+from typing import Any
+
+from pipeline.report import findings, words
+from pipeline.report.canvas import shown
+
+Json = dict[str, Any]  # Any: JSON values
+Rows = list[list[Any]]  # Any: a label may be a number
+N_WEAKEST = 10
+POOLING_SOURCES = {
+    "option": "as asked for",
+    "sentence-transformers": "as the encoder was trained, by its sentence-transformers folder",
+    "default": "the default",
+}
+
+
+def tables(report: Json) -> dict[str, Any]:  # Any: rows, or names of columns
+    """Return the rows of every table of a `whole` report, by name; empty where the section is missing."""
+    return {
+        "pair": pairs(report),
+        "weakest": weakest(report),
+        "slice": slices(report),
+        "learning": learning(report),
+        "calibration": calibration(report),
+        "threshold": thresholds(report),
+        "score": scores(report),
+        "score_columns": score_columns(report),
+        "search": search(report),
+        "made": made(report),
+    }
+
+
+def pairs(report: Json) -> Rows:
+    """Return the most frequent confusions."""
+    return [
+        [
+            f"{shown(pair['label'], 40)} → {shown(pair['predicted'], 40)}",
+            f"{pair['n']:,}",
+        ]
+        for pair in findings.pairs(report)
+    ]
+
+
+def weakest(report: Json) -> Rows:
+    """Return the classes that occur, by their F1, the smallest first."""
+    known = [row for row in report["per_class"] if row["n"] and row["f1"] is not None]
+    return [
+        [row["label"], f"{row['n']:,}", *_shares(row, "precision", "recall", "f1")]
+        for row in sorted(known, key=lambda row: row["f1"])[:N_WEAKEST]
+    ]
+
+
+def slices(report: Json) -> Rows:
+    """Return every slice; a weak one is called so."""
+    return [
+        [
+            f"{row['group']}: {row['name']}{' (weak)' if row['is_weak'] else ''}",
+            f"{row['n']:,}",
+            words.number(row["accuracy"]),
+            findings.points(row["difference"]),
+        ]
+        for row in report["slices"]
+    ]
+
+
+def learning(report: Json) -> Rows:
+    """Return the accuracy by training rows."""
+    points = (report["learning_curve"] or {}).get("points", [])
+    return [[f"{one['n']:,}", words.number(one["accuracy"])] for one in points]
+
+
+def calibration(report: Json) -> Rows:
+    """Return the bins of the calibration."""
+    return [
+        [
+            f"{one['low']:.2f} to {one['high']:.2f}",
+            f"{one['n']:,}",
+            *_shares(one, "confidence", "accuracy"),
+        ]
+        for one in (report["calibration"] or {}).get("bins", [])
+    ]
+
+
+def thresholds(report: Json) -> Rows:
+    """Return what each threshold brings."""
+    keys = ("precision", "recall", "f1", "accuracy", "share_positive")
+    return [
+        [f"{one['threshold']:.2f}", *_shares(one, *keys)]
+        for one in (report["thresholds"] or {}).get("points", [])
+    ]
+
+
+def scores(report: Json) -> Rows:
+    """Return the rows of each group by the probability they got."""
+    section = report["scores"]
+    if not section:
+        return []
+    edges, groups = section["edges"], section["groups"]
+    return [
+        [f"{low:.2f} to {high:.2f}", *(f"{group['counts'][i]:,}" for group in groups)]
+        for i, (low, high) in enumerate(pairwise(edges))
+    ]
+
+
+def score_columns(report: Json) -> list[str]:
+    """Return the heads of the table of `scores`."""
+    groups = report["scores"]["groups"] if report["scores"] else []
+    return ["probability", *(shown(group["name"]) for group in groups)]
+
+
+def search(report: Json) -> Rows:
+    """Return every C that was tried."""
+    return [
+        [f"{one['C']:g}", *_shares(one, "log_loss", "accuracy")]
+        for one in report["head"]["search"]
+    ]
+
+
+def made(report: Json) -> list[tuple[str, str]]:
+    """Return what the model was made of, as names and sentences."""
+    encoder, head, split = report["encoder"], report["head"], report["split"]
+    scored = "held out" if split["mode"] == "random" else split["scored"]
+    rows = [
+        *((name, said) for name, said in report["data"]),
+        (
+            "split",
+            f"{split['mode']}: {split['n_fit']:,} rows fitted on, {split['n_test']:,} scored ({scored})",
+        ),
+        (
+            "encoder",
+            f"{encoder['name']}, {encoder['parameters']:,} parameters, {encoder['dim']} features, "
+            f"layer {encoder['layer']}, {encoder['recipe']}",
+        ),
+        *(("numerics", words.numerics(one)) for one in encoder["certificates"]),
+        (
+            "head",
+            f"C = {head['C']:g}{', found by cross-validation' if head['search'] else ''}; "
+            f"{'converged' if head['converged'] else 'NOT CONVERGED'} after {head['n_iter']} iterations "
+            f"({head['solver']})",
+        ),
+    ]
+    if head["float16"]:
+        rows.append(("float16", words.float16(head["float16"])))
+    if report["unknown_labels"]:
+        rows.append(
+            (
+                "unknown labels",
+                f"{report['unknown_labels']} scored rows have a label that no training row has; they count as wrong",
+            )
+        )
+    return [*rows, *_of_run(report["run"])]
+
+
+def _of_run(run: Json) -> list[tuple[str, str]]:
+    """Return what belongs to the run that made the report: where the pooling is from, and how long it took."""
+    rows = []
+    if run["pooling_source"]:
+        source = run["pooling_source"]
+        rows.append(("pooling", POOLING_SOURCES.get(source, str(source))))
+    seconds = [
+        f"{name} {value:,.1f} s"
+        for name, value in (run["seconds"] or {}).items()
+        if value is not None
+    ]
+    if seconds:
+        rows.append(("time", ", ".join(seconds)))
+    return rows
+
+
+def _shares(row: Json, *keys: str) -> list[str]:
+    return [findings.share(row[key]) for key in keys]
