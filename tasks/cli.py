@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pipeline
-from pipeline.errors import CacheError, PipelineError
+from pipeline.errors import CacheError, ConfigError, PipelineError
 
 Options = argparse.Namespace
 
@@ -96,6 +96,13 @@ def _parser() -> argparse.ArgumentParser:
         compare.add_argument(
             name, metavar="RUN", help=f"the {which} one: a folder of runs/, or latest"
         )
+    compare.add_argument(
+        "--html",
+        type=Path,
+        default=Path("comparison.html"),
+        metavar="FILE",
+        help="the page to write (default: comparison.html, here)",
+    )
     compare.set_defaults(run=_compare)
     forget = commands.add_parser(
         "forget",
@@ -207,11 +214,19 @@ def _unpin(options: Options) -> int:
 
 
 def _compare(options: Options) -> int:
-    from pipeline.report.render import comparison_markdown
+    from pipeline.report.render import comparison_markdown, render_comparison
+    from pipeline.storage import replace_file
     from tasks.compare import compare
 
-    names = options.first, options.second
-    print(comparison_markdown(compare(_existing(options.artifacts), names)), end="")
+    found = compare(_existing(options.artifacts), (options.first, options.second))
+    print(comparison_markdown(found))
+    try:
+        replace_file(options.html, render_comparison(found).encode())
+    except OSError as error:
+        raise ConfigError(
+            f"{options.html} cannot be written ({error.strerror}). Pass --html FILE."
+        ) from error
+    print(f"page  {options.html}")
     return 0
 
 

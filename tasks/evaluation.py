@@ -82,6 +82,7 @@ class EvaluateModel(
         keys = {stage.get_task_family(): stage.key for stage in stages}
         report["run"] = {
             "pooling_source": features.source.pooling_source(features.asked),
+            "encoding": read_manifest(features.directory)["facts"].get("encoding"),
             "previous": previous_run(self.root / self.folder, keys, rows),
             "seconds": {
                 name: read_manifest(stage.directory)["facts"].get("elapsed_s")

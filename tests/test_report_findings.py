@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.report import findings
+from pipeline.report import findings, words
 from tests.reports import make_report, of_value, undefined
 
 
@@ -123,3 +123,20 @@ def test_thresholds_names_the_one_with_the_best_f1():
 
     assert "F1 of “yes” is highest, 0.600, at threshold 0.30 (precision –" in said
     assert findings.thresholds({"positive": "yes", "points": []}).startswith("No ")
+
+
+def test_encoding_is_told_with_its_memory_and_without_rows():
+    none = {"rows_encoded": 0, "peak_mb": None}
+    some = {
+        "rows_encoded": 1200,
+        "peak_mb": 512.25,
+        "rows_per_s": 10.0,
+        "tokens_per_s": 200.0,
+        "padding_share": 0.25,
+    }
+
+    assert words.encoding(none) == "0 rows encoded, all were in the store"
+    assert words.encoding(some) == (
+        "1,200 rows encoded at 10.0 rows/s (200.0 tokens/s; of all tokens computed 0.250 are padding); "
+        "the encoding process held 512.2 MB at most"
+    )

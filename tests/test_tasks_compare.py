@@ -109,11 +109,31 @@ def test_comparison_with_a_report_of_an_earlier_version_says_what_to_do(twice):
         compare(twice.artifacts, runs(twice))
 
 
-def test_compare_prints_markdown(twice, capsys):
-    status = cli.main(["compare", *runs(twice), "--artifacts", str(twice.artifacts)])
+def compare_command(twice, *options):
+    return cli.main(
+        ["compare", *runs(twice), "--artifacts", str(twice.artifacts), *options]
+    )
 
+
+def test_compare_prints_markdown_and_writes_a_page(twice, capsys, monkeypatch):
+    monkeypatch.chdir(twice.cwd)
+
+    status = compare_command(twice)
+
+    out = capsys.readouterr().out
     assert status == 0
-    assert capsys.readouterr().out.startswith(f"# {runs(twice)[0]} and")
+    assert out.startswith(f"# {runs(twice)[0]} and")
+    assert out.endswith("page  comparison.html\n")
+    page = (twice.cwd / "comparison.html").read_text(encoding="utf-8")
+    assert compare(twice.artifacts, runs(twice))["verdict"] in page
+    assert not list(twice.cwd.glob(".comparison*"))
+
+
+def test_a_page_that_cannot_be_written_is_a_clear_error(twice, capsys):
+    status = compare_command(twice, "--html", str(twice.cwd / "nowhere" / "page.html"))
+
+    assert status != 0
+    assert "cannot be written (No such file or directory)" in capsys.readouterr().err
 
 
 def test_compare_prints_any_text_on_an_ascii_terminal(job, tiny_encoder):
@@ -146,6 +166,17 @@ def test_a_report_names_the_earlier_run_with_the_paired_difference(twice):
     assert found["n_changed"] == both["n_changed"]
     assert found["when"] == both["runs"][0]["when"]
     assert found["accuracy"] == report_of(twice, first)["metrics"]["test"]["accuracy"]
+
+
+def test_a_report_says_how_its_texts_were_encoded(twice):
+    first, second = (report_of(twice, name)["run"]["encoding"] for name in runs(twice))
+    texts = (twice.cwd / "reviews.tsv").read_text(encoding="utf-8").splitlines()
+
+    assert first == second  # one feature list
+    assert 0 < first["rows_encoded"] <= len(texts)
+    assert first["rows_per_s"] > 0
+    assert 0 <= first["padding_share"] < 1
+    assert first["peak_mb"] > 50
 
 
 def test_a_report_names_no_earlier_run_whose_report_is_gone(twice, tiny_encoder):

@@ -120,6 +120,11 @@ def work(request: Request, lines: Lines) -> dict[str, object]:
         draft.facts.update(list_facts(keys_path, store, spec.max_length))
         draft.facts["elapsed_s"] = round(time.monotonic() - began, 3)
         draft.facts["batches_halved"] = n_halved
+        draft.facts["encoding"] = {
+            "rows_encoded": done.rows_encoded,
+            "peak_mb": _peak_mb(),
+            **_rates(done),
+        }
         lines.check()
     return {
         "rows_encoded": done.rows_encoded,
@@ -139,6 +144,15 @@ def _rates(done: Extraction) -> dict[str, float]:
         "tokens_per_s": round(done.tokens / done.elapsed_s, 1),
         "padding_share": round(1 - done.tokens / done.padded, 4),
     }
+
+
+def _peak_mb() -> float | None:
+    """Return the most memory that this process held, in 2**20 bytes; None where the system does not tell."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return round(int(status.split("VmHWM:")[1].split()[0]) / 1024, 1)
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 class _Loader:

@@ -13,7 +13,12 @@ SECTIONS: tuple[str, ...] = (
     *("map", "clusters", "reproduce"),
 )
 LISTS = ("slices", "advice", "published")
-NO_RUN: Json = {"previous": None, "seconds": {}, "pooling_source": None}
+NO_RUN: Json = {
+    "encoding": None,
+    "pooling_source": None,
+    "previous": None,
+    "seconds": {},
+}
 
 
 @dataclass(frozen=True)

@@ -78,10 +78,9 @@ def render(name: str, **values: object) -> str:
     return str(_environment().get_template(name).render(**values))
 
 
-def comparison_markdown(comparison: dict[str, Any]) -> str:  # Any: JSON values
+def comparison_markdown(comparison: Json) -> str:
     """Return what `pipeline.report.compare.compare_reports` found, as Markdown."""
-    template = _environment().get_template("compare.md.j2")
-    return str(template.render(comparison=comparison, words=words))
+    return render("compare.md.j2", comparison=comparison)
 
 
 def _write(path: Path, text: str) -> None:

@@ -154,7 +154,7 @@ def made(report: Json) -> list[tuple[str, str]]:
 
 
 def _of_run(run: Json) -> list[tuple[str, str]]:
-    """Return what belongs to the run that made the report: where the pooling is from, and how long it took."""
+    """Return what belongs to the run that made the report: where the pooling is from, how fast it was encoded, how long it took."""
     rows = []
     if run["pooling_source"]:
         source = run["pooling_source"]
@@ -164,6 +164,8 @@ def _of_run(run: Json) -> list[tuple[str, str]]:
         for name, value in (run["seconds"] or {}).items()
         if value is not None
     ]
+    if run["encoding"]:
+        rows.append(("encoding", words.encoding(run["encoding"])))
     if seconds:
         rows.append(("time", ", ".join(seconds)))
     return rows

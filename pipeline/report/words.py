@@ -28,14 +28,6 @@ def number(figure: Json) -> str:
     return f"{figure['value']:.3f} ({low:.3f} to {high:.3f})"
 
 
-def change(figure: Json) -> str:
-    """Return a difference with its signs: ``+0.012 (-0.004 to +0.028)``, or a dash with the reason."""
-    if figure["value"] is None:
-        return number(figure)
-    low, high = figure["ci95"]
-    return f"{figure['value']:+.3f} ({low:+.3f} to {high:+.3f})"
-
-
 def float16(effect: Json) -> str:
     """Return in a sentence what storing features as float16 can have changed."""
     return (
@@ -43,6 +35,21 @@ def float16(effect: Json) -> str:
         f"{effect['rows']:,} labels {effect['labels_expected']:.2g} are expected to change, "
         f"{effect['labels_possible']:,} at the very most"
     )
+
+
+def encoding(figures: Json) -> str:
+    """Return in a sentence how fast the texts of a feature list went through the encoder."""
+    said = f"{figures['rows_encoded']:,} rows encoded"
+    if figures["rows_encoded"]:
+        said += (
+            f" at {figures['rows_per_s']:,.1f} rows/s ({figures['tokens_per_s']:,.1f} tokens/s; of all tokens computed "
+            f"{figures['padding_share']:.3f} are padding)"
+        )
+    else:
+        said += ", all were in the store"
+    if figures["peak_mb"] is not None:
+        said += f"; the encoding process held {figures['peak_mb']:,.1f} MB at most"
+    return said
 
 
 def numerics(figures: Json) -> str:
