@@ -195,6 +195,25 @@ def test_a_newer_version_is_refused(predictor, tmp_path):
         restore(hashlib.sha256(newer.encode()).hexdigest(), newer, sections)
 
 
+@pytest.mark.parametrize("names_it", [True, False])
+def test_features_of_an_older_recipe_are_not_taken_for_those_of_today(
+    predictor, names_it
+):
+    from pipeline.predictor.file import pack, restore
+
+    _, header, *sections = pack(predictor._parts)
+    older = header.replace('"precision":"float32"', '"precision":"int8"')
+    older = older.replace(
+        '"recipe":"float32-v1",', '"recipe":"int8-static-v0",' if names_it else ""
+    )
+    import hashlib
+
+    with pytest.raises(
+        ArtifactError, match=r"made by int8-static-v[01]; int8 is int8-static-v2 here"
+    ):
+        restore(hashlib.sha256(older.encode()).hexdigest(), older, sections)
+
+
 def test_the_three_parts_are_there(predictor, tiny_encoder):
     tokens = predictor.tokenizer("the film", return_tensors="np")
     features = predictor.transform(TEXTS[:4])
@@ -218,10 +237,7 @@ def test_self_check_is_silent_here_and_loud_on_other_weights(
 ):
     assert load_predictor(path).self_check() < TOLERANCE["float32"]
     changed = load_predictor(path)
-    run = changed.encoder.engine
-    monkeypatch.setattr(
-        changed.encoder, "engine", lambda ids, mask: 1.5 * run(ids, mask)
-    )
+    monkeypatch.setattr(changed.encoder, "engine", Off(changed.encoder.engine, 0.5))
     with pytest.raises(ArtifactError, match="Compare the versions"):
         changed.self_check()
 
@@ -393,6 +409,8 @@ def test_the_exported_file_works_without_the_encoder_folder(
 
 class Off:
     """An engine whose features are off by so much."""
+
+    n_halved = 0
 
     def __init__(self, engine, by):
         self._engine, self._by = engine, by

@@ -1,1 +1,1 @@
-"""Frozen transformers: finding, loading and running them. torch, transformers and OpenVINO are imported here alone."""
+"""Frozen transformers: finding, loading and running them; the home of torch, transformers and the other engines."""

@@ -45,7 +45,7 @@ class QuantizedLinear:
     ----------
     weight : ndarray of int8, shape (out, in)
         -63 to 63: two products with 8-bit integers then fit the 16 bits that processors without VNNI add them in, so
-        every processor computes the same integers.
+        every processor adds them exactly.
     scale, bias : ndarray of float32, shape (out,)
     factor, shift : ndarray of float32, shape (in,)
     """

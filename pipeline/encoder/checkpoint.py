@@ -48,6 +48,7 @@ class Checkpoint:
         Special tokens by role: ``cls_token``, ``pad_token``, ….
     weights : dict of str to ndarray
         As stored; names may carry a prefix or belong to other heads. bfloat16, which numpy lacks, is float32 here.
+        Engines may use the same memory: it is never changed.
     """
 
     config: dict[str, Any]  # Any: JSON values

@@ -2,7 +2,7 @@
 
 An engine turns token ids into features. On a processor, where the extra ``fast`` is installed and the architecture is
 known, OpenVINO runs float32 and bfloat16, and ONNX Runtime int8, for which it has the faster kernels on processors
-without VNNI and the same integers on all. torch runs the same architectures anywhere, and transformers' own model all
+without VNNI. torch runs the same architectures anywhere, and transformers' own model all
 others.
 """
 
@@ -135,7 +135,7 @@ def with_recipe(
 
 def _no_int8(obstacle: str) -> ConfigError:
     return ConfigError(
-        f"--precision int8 is run by ONNX Runtime alone. {obstacle} Or pass --precision float32."
+        f"--precision int8 is run by ONNX Runtime alone. {obstacle} For another engine pass --precision float32."
     )
 
 

@@ -15,6 +15,7 @@ from pipeline.encoder.ops_onnx import OnnxOps
 from pipeline.errors import EngineError, shown
 
 ERRORS_ALONE = 3  # of ONNX Runtime's log levels
+FIX = "Pass --precision float32 --backend torch."  # which has no int8
 PROVIDERS = ["CPUExecutionProvider"]
 INPUTS = (OnnxOps.ids, OnnxOps.positions, OnnxOps.mask)
 
@@ -55,13 +56,7 @@ class OnnxEngine:
         EngineError
             If ONNX Runtime cannot run the graph on this batch.
         """
-        try:
-            return self._run(input_ids, mask)[0]
-        except Exception as error:  # of families of its own
-            raise EngineError(
-                f"ONNX Runtime failed on a batch of shape {input_ids.shape}: {shown(str(error), 200)}. "
-                "Pass --backend torch."
-            ) from error
+        return self._run(input_ids, mask)[0]
 
 
 def capabilities() -> list[str]:
@@ -88,33 +83,41 @@ class Compiled:
     def __init__(
         self, bert: Bert, *, pooling: str, n_layers: int, probed: int | None = None
     ) -> None:
-        graph, tables = _written(bert, pooling, n_layers, probed)
         self._pad_id = bert.pad_id
-        self._tables = {
-            name: ort.OrtValue.ortvalue_from_numpy(table)
-            for name, table in tables.items()
-        }
         options = ort.SessionOptions()
         options.intra_op_num_threads = cpu_count()
         options.log_severity_level = ERRORS_ALONE
         options.enable_mem_pattern = False  # it would keep one for each shape
-        options.add_external_initializers(
-            list(self._tables), list(self._tables.values())
-        )
         try:
+            graph, tables = _written(bert, pooling, n_layers, probed)
+            self._tables = [
+                ort.OrtValue.ortvalue_from_numpy(t) for t in tables.values()
+            ]
+            options.add_external_initializers(list(tables), self._tables)
             self._session = ort.InferenceSession(graph, options, providers=PROVIDERS)
         except Exception as error:  # of families of its own
             raise EngineError(
-                f"ONNX Runtime does not take the encoder: {shown(str(error), 200)}. Pass --backend torch."
+                f"ONNX Runtime does not take the encoder: {shown(str(error), 200)}. {FIX}"
             ) from error
 
     def __call__(
         self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
     ) -> list[NDArray[np.float32]]:
-        """Return the outputs for a batch: ids and mask (n, t)."""
+        """Return the outputs for a batch: ids and mask (n, t).
+
+        Raises
+        ------
+        EngineError
+            If ONNX Runtime cannot run the graph on this batch.
+        """
         inputs = graph_inputs(input_ids, mask, self._pad_id)
         named = dict(zip(INPUTS, inputs, strict=True))
-        return list(self._session.run(None, named))
+        try:
+            return list(self._session.run(None, named))
+        except Exception as error:  # of families of its own
+            raise EngineError(
+                f"ONNX Runtime failed on a batch of shape {input_ids.shape}: {shown(str(error), 200)}. {FIX}"
+            ) from error
 
 
 def _written(

@@ -121,7 +121,7 @@ class _Model:
         return x.view(*x.shape[:2], self._bert.n_heads, -1).transpose(1, 2)
 
     def _linear(self, x: Tensor, linear: AnyLinear) -> Tensor:
-        assert isinstance(linear, Linear)  # int8 is OpenVINO's
+        assert isinstance(linear, Linear)  # int8 is ONNX Runtime's
         return functional.linear(
             x, self._tensor(linear.weight), self._tensor(linear.bias)
         )

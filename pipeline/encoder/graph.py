@@ -131,14 +131,13 @@ class _Graph:
     def pooled(self, x: Node, only_first: bool) -> Node:
         """Return one vector a text, (n, d), of the last hidden states, or of their first tokens."""
         ops = self.ops
-        if only_first and self.pooling == "pooler":
+        if self.pooling in ("cls", "pooler"):
+            first = x if only_first else ops.first(ops.by_text(x, self.bert.dim))
+            if self.pooling == "cls":
+                return first
             assert self.bert.pooler is not None  # as the engine saw
-            return ops.tanh(ops.linear(x, self.bert.pooler))
-        if only_first:
-            return x
+            return ops.tanh(ops.linear(first, self.bert.pooler))
         states = ops.by_text(x, self.bert.dim)
-        if self.pooling == "cls":  # of the embeddings
-            return ops.first(states)
         kept = ops.add_axis(ops.mask, 2)  # (n, t, 1)
         if self.pooling == "mean":
             return ops.divide(ops.total(ops.multiply(states, kept)), ops.total(kept))

@@ -193,7 +193,7 @@ class _Loader:
         return source
 
     def encoder(self) -> Any:
-        """Return the encoder, measured; on torch if OpenVINO was not asked for and computes something else."""
+        """Return the encoder, measured; on torch if an engine that was not asked for computes something else."""
         if self._loaded is None:
             source = self.source()
             loaded = self._load(source, self._compute)

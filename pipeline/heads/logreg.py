@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from pipeline.config import HeadSpec
 from pipeline.errors import DataError
 from pipeline.heads.head import Features, Head, SearchPoint, probabilities_of
-from pipeline.heads.objective import Matrix, Objective
+from pipeline.heads.objective import Matrix, Objective, one_blas_thread
 from pipeline.heads.solvers import MAX_ITER, Fit, newton, solver_for
 
 if TYPE_CHECKING:
@@ -221,7 +221,9 @@ def _path(
     solve = solver_for(width * features.shape[1])
     fit = Fit(np.zeros((width, features.shape[1] + 1)), 0, False)
     for C in grid:
-        fit = solve(replace(objective, penalty=1 / (C * n)), fit, SEARCH_TOLERANCE)
+        with one_blas_thread():
+            part = replace(objective, penalty=1 / (C * n))
+            fit = solve(part, fit, SEARCH_TOLERANCE)
         coef, intercept = fit.params[:, :-1], fit.params[:, -1]
         scores = (held_out - mean) / scale @ coef.T + intercept
         yield probabilities_of(scores[:, 0] if k == 2 else scores)

@@ -6,12 +6,14 @@ It is that of scikit-learn's ``LogisticRegression``: mean weighted log loss plus
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cache
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from pipeline.heads.head import Features
 
@@ -26,6 +28,20 @@ THREADS = min(
 
 Block = tuple[NDArray[np.int64], Features]
 Matrix = NDArray[np.float64]
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """Return the numerical libraries that are loaded: looking for them takes milliseconds."""
+    return ThreadpoolController()
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Let BLAS compute in the calling thread alone."""
+    limited: AbstractContextManager[object] = _libraries().limit(
+        limits=1, user_api="blas"
+    )
+    return limited
 
 
 def chunks_of(blocks: Iterable[Block]) -> Iterator[Block]:
@@ -62,6 +78,8 @@ class Objective:
     mean: Matrix
     scale: Matrix
     penalty: float
+    # A thread's memory for rows, kept from pass to pass: fresh memory costs a fault a page.
+    buffers: list[Matrix] = field(default_factory=list, repr=False, compare=False)
 
     def at(self, params: Matrix, *, with_hessian: bool) -> Point:
         """Evaluate; features are only centred, and the scale is applied to coefficients, gradient and Hessian."""
@@ -85,8 +103,8 @@ class Objective:
         """Return the sums over all rows.
 
         Each thread has sums of its own and fixed chunks of each block, so that the result does not depend on their
-        pace. BLAS's own threads are kept out: its products here are so short that they would mostly wait for each
-        other, and several times as long as they work where another process has the core.
+        pace. BLAS's own threads are to be kept out (`one_blas_thread`): its products here are so short that they would
+        mostly wait for each other, and several times as long as they work where another process has the core.
         """
 
         def work(sums: _Sums, chunks: list[Block]) -> None:
@@ -94,17 +112,22 @@ class Objective:
                 y = self.y[rows]
                 sums.add(values, self.mean, coef, y, self.weights[y])
 
+        n_threads = min(THREADS, -(-self.n // CHUNK))
+        shape = (2, min(CHUNK, self.n), coef.shape[1])
+        if [buffer.shape for buffer in self.buffers] != [shape] * n_threads:
+            self.buffers[:] = [np.ones(shape) for _ in range(n_threads)]
         parts = [
-            _Sums.zeros(len(self.weights), coef.shape, with_hessian)
-            for _ in range(THREADS)
+            _Sums.zeros(len(self.weights), coef.shape, with_hessian, buffer)
+            for buffer in self.buffers
         ]
-        with (
-            threadpool_limits(1, user_api="blas"),
-            ThreadPoolExecutor(THREADS) as pool,
-        ):
+        if n_threads == 1:  # starting a thread would take longer
+            for block in self.blocks():
+                work(parts[0], list(chunks_of([block])))
+            return parts[0]
+        with ThreadPoolExecutor(n_threads) as pool:
             for block in self.blocks():
                 chunks = list(chunks_of([block]))
-                shares = [chunks[i::THREADS] for i in range(THREADS)]
+                shares = [chunks[i::n_threads] for i in range(n_threads)]
                 list(pool.map(work, parts, shares))  # waits, and raises what they do
         for part in parts[1:]:
             parts[0].merge(part)
@@ -123,15 +146,19 @@ class _Sums:
     loss: float
     gradient: Matrix
     products: Matrix  # one a pair of classes, shape (pairs, d + 1, d + 1)
-    memory: Matrix  # for X and A: fresh memory for each chunk would cost a fault a page
+    memory: Matrix  # for X and A
 
     @classmethod
     def zeros(
-        cls, n_classes: int, shape: tuple[int, ...], with_hessian: bool
+        cls,
+        n_classes: int,
+        shape: tuple[int, ...],
+        with_hessian: bool,
+        memory: Matrix,
     ) -> "_Sums":
         pairs = n_classes * (n_classes - 1) // 2 if with_hessian else 0
         products = np.zeros((pairs, shape[1], shape[1]))
-        return cls(0.0, np.zeros(shape), products, np.ones((2, CHUNK, shape[1])))
+        return cls(0.0, np.zeros(shape), products, memory)
 
     def merge(self, other: "_Sums") -> None:
         self.loss += other.loss

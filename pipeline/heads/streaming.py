@@ -16,7 +16,13 @@ from pipeline.config import HeadSpec
 from pipeline.heads import logreg
 from pipeline.heads.head import Features, Head
 from pipeline.heads.logreg import Labels
-from pipeline.heads.objective import Block, Matrix, Objective, chunks_of
+from pipeline.heads.objective import (
+    Block,
+    Matrix,
+    Objective,
+    chunks_of,
+    one_blas_thread,
+)
 from pipeline.heads.solvers import Fit, Solve, newton, solver_for
 
 # Up to here fit_head is as fast; it needs five times as much: float64, and its solver's copy.
@@ -178,8 +184,9 @@ def _fit(
         features.blocks, n, y, weights, mean, scale, 1 / (float(spec.C) * n)
     )
     solve = solver_for(features.dim * (1 if k == 2 else k))
-    start = _start(features, objective, solve)
-    done = solve(objective, start, logreg.TOLERANCE)
+    with one_blas_thread():
+        start = _start(features, objective, solve)
+        done = solve(objective, start, logreg.TOLERANCE)
     return Head(
         classes=classes,
         mean=mean,

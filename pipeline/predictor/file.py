@@ -26,6 +26,7 @@ from pipeline.predictor.predictor import Parts, Predictor
 from pipeline.storage import disk
 
 KIND, VERSION = "frostbert-predictor", 1
+FIRST_INT8 = "int8-static-v1"  # what int8 meant in files that do not name their recipe
 ARRAYS = ("mean", "scale", "coef", "intercept")  # of the head
 PROBE_ARRAYS = ("probe_features", "probe_proba")
 
@@ -48,6 +49,7 @@ def pack(parts: Parts) -> tuple[str, str, *tuple[bytes, ...]]:
         "kind": KIND,
         "version": VERSION,
         "encoder": {name: getattr(parts.spec, name) for name in EncoderSpec.names()},
+        "recipe": parts.spec.recipe,
         "special": parts.special,
         "weights": list(parts.weights),
         "head": parts.head,
@@ -87,6 +89,13 @@ def restore(digest: str, header: str, sections: Sequence[bytes]) -> Predictor:
             f"This is {described.get('kind')} version {described.get('version')}, expected {KIND} {VERSION}. "
             "Update frostbert."
         )
+    spec = EncoderSpec(**described["encoder"])
+    unnamed = FIRST_INT8 if spec.precision == "int8" else spec.recipe
+    if (recipe := described.get("recipe", unnamed)) != spec.recipe:
+        raise ArtifactError(
+            f"The predictor's features were made by {recipe}; {spec.precision} is {spec.recipe} here. Train it again, "
+            "or use the version of frostbert that wrote it."
+        )
     found: dict[str, bytes] = {}
     if len(sections) != len(described["sections"]):
         raise ArtifactError(
@@ -107,7 +116,7 @@ def restore(digest: str, header: str, sections: Sequence[bytes]) -> Predictor:
     }
     return Predictor(
         Parts(
-            spec=EncoderSpec(**described["encoder"]),
+            spec=spec,
             config=found["config.json"],
             tokenizer=found["tokenizer.json"],
             special=described["special"],
