@@ -125,6 +125,7 @@ def test_public_names_are_sorted_and_real():
 # Who touches files without `pipeline.storage.disk`, and why; everybody else's work passes it, so that a test may let
 # every single operation fail (tests/test_disk_faults.py).
 DIRECT = {
+    "pipeline.features.worker": "reads its own peak memory from /proc",
     "pipeline.storage.disk": "it is the place where files are touched",
     "pipeline.storage.locks": "opens the lock file, which holds nothing",
     "pipeline.storage.owners": "reads /proc",

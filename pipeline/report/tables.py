@@ -154,7 +154,7 @@ def made(report: Json) -> list[tuple[str, str]]:
 
 
 def _of_run(run: Json) -> list[tuple[str, str]]:
-    """Return what belongs to the run that made the report: where the pooling is from, how fast it was encoded, how long it took."""
+    """Return what belongs to the run: where the pooling is from, how fast texts were encoded, how long it all took."""
     rows = []
     if run["pooling_source"]:
         source = run["pooling_source"]
