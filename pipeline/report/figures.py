@@ -224,7 +224,7 @@ def learning_curve(section: Json) -> str:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
         axes.legend(ncols=2, **LEGEND)
 
-    return draw("learning-curve", paint, top=34)
+    return draw("learning-curve", paint, top=34, left=66)  # three decimals
 
 
 def search(points: list[Json], chosen: float) -> str:
