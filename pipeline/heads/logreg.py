@@ -99,6 +99,13 @@ def usable_scale(std: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     return np.where(std > NEGLIGIBLE * std.max(), std, 1.0)
 
 
+def weights_of(y: NDArray[np.intp], n_classes: int, spec: HeadSpec) -> Matrix:
+    """Return the weight of each class, shape (k,), as scikit-learn's ``class_weight`` means it."""
+    if spec.class_weight == "balanced":
+        return np.asarray(len(y) / (n_classes * np.bincount(y)))
+    return np.ones(n_classes)
+
+
 @dataclass(frozen=True)
 class _Scaled:
     """Standardised features, float64, with the scaling that made them."""
@@ -210,10 +217,7 @@ def _path(
     n, k = len(y), int(y.max()) + 1
     mean, std = (np.asarray(f(features, 0, np.float64)) for f in (np.mean, np.std))
     scale = usable_scale(std, n)
-    weights = np.ones(k)
-    if spec.class_weight == "balanced":
-        weights = n / (k * np.bincount(y))
-    rows = np.arange(n)
+    weights, rows = weights_of(y, k, spec), np.arange(n)
     objective = Objective(
         lambda: [(rows, features)], n, y, weights, mean, scale, penalty=0.0
     )

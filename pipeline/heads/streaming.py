@@ -177,9 +177,7 @@ def _fit(
 ) -> Head:
     n, k = len(y), len(classes)
     mean, scale = _moments(features)
-    weights = np.ones(k)
-    if spec.class_weight == "balanced":
-        weights = n / (k * np.bincount(y))
+    weights = logreg.weights_of(y, k, spec)
     objective = Objective(
         features.blocks, n, y, weights, mean, scale, 1 / (float(spec.C) * n)
     )

@@ -5,8 +5,6 @@ Everything but ``run`` is a function of the inputs: the same inputs give the sam
 
 from dataclasses import asdict
 
-from threadpoolctl import threadpool_limits
-
 from pipeline.evaluation.calibration import calibration
 from pipeline.evaluation.histograms import score_histograms
 from pipeline.evaluation.metrics import (
@@ -20,6 +18,7 @@ from pipeline.evaluation.published import published_figures
 from pipeline.evaluation.resampling import Clusters
 from pipeline.evaluation.thresholds import thresholds
 from pipeline.heads.head import Head
+from pipeline.heads.objective import one_blas_thread
 from pipeline.report.advice import advise
 from pipeline.report.curve import curve
 from pipeline.report.data import data_lines
@@ -60,7 +59,7 @@ def build_report(inputs: ReportInputs, material: Material) -> Json:
         If a stage's files are damaged.
     """
     # One thread: the fits are small, sums have one order whatever the machine, and busy cores do no harm.
-    with threadpool_limits(1, user_api="blas"):
+    with one_blas_thread():
         return _build(inputs, material)
 
 
