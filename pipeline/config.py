@@ -66,6 +66,8 @@ class DatasetSpec(_Spec):
         ``sst2``, ``sst2-tutorial``, ``sample``, ``hf:<repo>[:<config>][@<revision>]``, a file or a folder.
     text_column, label_column : str
         A column's name or 1-based number; ``auto`` looks for a known name.
+    slice_column : str
+        A further column whose values the report compares accuracy by, by name or 1-based number; empty for none.
     separator : str
         What stands between two fields; ``auto`` goes by the file's ending.
     header : {"auto", "yes", "no"}
@@ -86,6 +88,7 @@ class DatasetSpec(_Spec):
     dataset: str = "sst2"
     text_column: str = "auto"
     label_column: str = "auto"
+    slice_column: str = ""
     separator: str = "auto"
     header: str = "auto"
     empty_text: str = "error"

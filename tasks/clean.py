@@ -20,6 +20,7 @@ from pipeline.storage import (
 )
 from tasks import ledger
 from tasks.inventory import PARTS, PINS, RESULTS, Inventory, Item, size_of
+from tasks.previous import PREVIOUS
 from tasks.train import TrainLogReg
 
 if TYPE_CHECKING:
@@ -128,7 +129,8 @@ def _used(inventory: Inventory, dropped: list[Path]) -> set[Path]:
 def old_runs(inventory: Inventory, dropped: list[Path]) -> Iterator[Removal]:
     """Yield the folders of links of `dropped` runs, and of those whose results are gone."""
     for run, shown in inventory.runs().items():
-        is_empty = not shown and not any(path.exists() for path in run.iterdir())
+        there = (path for path in run.iterdir() if path.name != PREVIOUS)
+        is_empty = not shown and not any(path.exists() for path in there)
         if run in dropped or is_empty:
             reason = (
                 "a run whose report and predictor are gone"

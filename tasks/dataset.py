@@ -36,6 +36,8 @@ class PrepareDataset(DatasetOptions, Stage):
     def identity(self) -> dict[str, object]:
         """Return the digests or the commit of the source, and how it is read."""
         spec = self.spec
+        # only where it is given: without it the rows are those they always were
+        sliced = {"slice_column": spec.slice_column} if spec.slice_column else {}
         return {
             "source": self.source.identity,
             "text_column": spec.text_column,
@@ -44,6 +46,7 @@ class PrepareDataset(DatasetOptions, Stage):
             "header": spec.header,
             "empty_text": spec.empty_text,
             "limit": spec.limit,
+            **sliced,
         }
 
     def build(self, draft: Draft) -> str:

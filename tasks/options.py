@@ -85,6 +85,10 @@ class DatasetOptions:
     label_column = luigi.Parameter(
         default=DatasetSpec.label_column, description="name or 1-based number; auto"
     )
+    slice_column = luigi.Parameter(
+        default=DatasetSpec.slice_column,
+        description="a further column, name or 1-based number: accuracy is reported for each of its values",
+    )
     separator = luigi.Parameter(
         default=DatasetSpec.separator,
         description="what stands between two fields; auto",

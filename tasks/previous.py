@@ -1,4 +1,4 @@
-"""The last finished run on the same data and split, as a report names it."""
+"""The last finished run on the same data and split, as a report names it and links to it."""
 
 import json
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import CacheError
-from pipeline.storage import check_contents, disk
+from pipeline.storage import check_contents, disk, link_or_copy
 from tasks import ledger
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]  # Any: JSON values
 SAME = ("PrepareDataset", "SplitDataset")
+PREVIOUS = "previous"  # in a run's folder: the folder of the run that its report names
 
 
 def previous_run(
@@ -51,6 +52,22 @@ def previous_run(
                 accuracy = report["metrics"]["test"]["accuracy"]
                 return {"when": when, "key": key, "accuracy": accuracy, **found}
     return None
+
+
+def link_previous(folder: Path, key: str) -> None:
+    """Let a run's folder link to that of the run whose report has `key`, so that links between reports hold.
+
+    Does nothing where that run is gone, or links cannot be made.
+    """
+    for run in sorted(folder.parent.iterdir()):
+        shown = run / "report.json"
+        if run == folder or not shown.is_symlink():
+            continue
+        if shown.exists() and shown.resolve().parent.name.endswith(f"-{key[:12]}"):
+            link = folder / PREVIOUS
+            if not (link.exists() and link.samefile(run)):
+                link_or_copy(run, link)
+            return
 
 
 def _earlier(root: Path, keys: dict[str, str]) -> Iterator[tuple[str, str]]:

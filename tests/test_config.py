@@ -105,6 +105,7 @@ def test_dataset_defaults_are_the_contract():
         "dataset": "sst2",
         "text_column": "auto",
         "label_column": "auto",
+        "slice_column": "",
         "separator": "auto",
         "header": "auto",
         "empty_text": "error",

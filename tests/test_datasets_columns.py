@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.config import DatasetSpec
-from pipeline.datasets.columns import choose_columns, find_column
+from pipeline.datasets.columns import Columns, choose_columns, find_column
 from pipeline.datasets.text import LABEL_NAMES, TEXT_NAMES
 from pipeline.datasets.typed import TypedTable
 from pipeline.errors import DataError, listed
@@ -96,7 +96,7 @@ def test_find_column_shows_the_first_cells_where_columns_have_no_names():
 def test_choose_columns_by_known_names(header, found):
     raw = opened(header + "\n1\t2\t3\n")
 
-    assert choose_columns(raw, DatasetSpec()) == found
+    assert choose_columns(raw, DatasetSpec()) == Columns(*found)
 
 
 @pytest.mark.parametrize(
@@ -111,13 +111,13 @@ def test_choose_columns_by_known_names(header, found):
 def test_choose_columns_of_exactly_two_in_either_order(table, found):
     raw = opened(table, header="no")
 
-    assert choose_columns(raw, DatasetSpec()) == found
+    assert choose_columns(raw, DatasetSpec()) == Columns(*found)
 
 
 def test_choose_columns_of_two_does_not_stumble_over_short_rows():
     raw = opened("pos\ta fine film\nneg\npos\tso so\n", header="no")
 
-    assert choose_columns(raw, DatasetSpec()) == ("2", "1")
+    assert choose_columns(raw, DatasetSpec()) == Columns("2", "1")
     with pytest.raises(DataError, match=r"1 rows .* fewer than 2 fields: lines 2"):
         make(train=raw)
 
@@ -133,7 +133,7 @@ def test_choose_columns_of_two_does_not_stumble_over_short_rows():
 def test_choose_columns_takes_the_other_of_two(header, found):
     raw = opened(header + "\nlong words\tlong words\n")
 
-    assert choose_columns(raw, DatasetSpec()) == found
+    assert choose_columns(raw, DatasetSpec()) == Columns(*found)
 
 
 @pytest.mark.parametrize(
@@ -200,8 +200,8 @@ def test_choose_columns_refuses_one_column_for_both():
 def test_choose_columns_works_the_same_on_typed_tables():
     raw = typed(["a", "b"], [0, 1], sentence=["c", "d"])
 
-    assert choose_columns(raw, DatasetSpec()) == ("text", "label")
-    assert choose_columns(raw, DatasetSpec(text_column="3")) == ("sentence", "label")
+    assert choose_columns(raw, DatasetSpec()) == Columns("text", "label")
+    assert choose_columns(raw, DatasetSpec(text_column="3")).text == "sentence"
 
 
 @pytest.mark.parametrize(
@@ -225,3 +225,27 @@ def test_choose_columns_lists_the_first_of_very_many_columns(header):
         choose_columns(raw, DatasetSpec())
 
     assert len(str(e.value)) < 2000
+
+
+SOURCED = "text\tlabel\tsource\na\tx\tweb\nb\ty\tmail\n"
+
+
+@pytest.mark.parametrize("wanted", ["source", "3"])
+def test_choose_columns_takes_a_column_to_slice_by_where_one_is_named(wanted):
+    spec = DatasetSpec(slice_column=wanted)
+
+    assert choose_columns(opened(SOURCED), spec).slices == "source"
+    assert choose_columns(opened(SOURCED), DatasetSpec()).slices is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("sauce", r"'sauce' not found .* Did you mean 'source'\? Pass --slice-column"),
+        ("label", r"'label' .* is the text or the label already\. Pass another"),
+        ("1", r"'text' .* is the text or the label already"),
+    ],
+)
+def test_choose_columns_refuses_what_cannot_be_sliced_by(wanted, message):
+    with pytest.raises(DataError, match=message):
+        choose_columns(opened(SOURCED), DatasetSpec(slice_column=wanted))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pipeline.config import DatasetSpec
 from pipeline.datasets import files, prepare, quoted, text
 from pipeline.datasets.prepare import make_table
+from pipeline.datasets.table import Table, load_slices
 from pipeline.errors import DataError
 from tests.tables import labelled, make, opened, packed, typed
 
@@ -789,3 +790,53 @@ def test_make_table_of_any_text_gives_a_table_or_a_data_error(
         n_rows = notes["rows_read"] + notes["blank_lines"] + notes["header"]
         assert n_rows <= notes["lines"]
         assert form == "csv" or n_rows == notes["lines"]
+
+
+def slices_of(tmp_path, **raws):
+    spec = DatasetSpec(slice_column="source", empty_text="drop")
+    ledger = make_table(raws, spec, tmp_path)
+    n = len(Table.load(tmp_path).texts)
+    return ledger, load_slices(tmp_path, np.arange(n))
+
+
+def test_make_table_keeps_the_column_to_slice_by_with_its_row(tmp_path):
+    train = "text\tlabel\tsource\na\tx\tweb\n\tx\tgone\nb\ty\t\nc\ty\t mail \n"
+    dev = "text\tsource\tlabel\nd\tfax\tx\n"
+
+    ledger, found = slices_of(tmp_path, train=opened(train), dev=opened(dev))
+
+    assert found == ["web", None, "mail", "fax"]
+    assert ledger["slice_column"] == "source"
+    assert "ignored_columns" not in ledger["splits"]["train"]
+
+
+def test_make_table_writes_typed_cells_to_slice_by_as_texts(tmp_path):
+    cells = [1, None, float("nan"), True, "half \udc00"]
+
+    _, found = slices_of(
+        tmp_path, train=typed(list("abcde"), list("xyxyx"), source=cells)
+    )
+
+    assert found == ["1", None, None, "True", "half \ufffd"]
+
+
+def test_a_test_file_without_labels_needs_no_column_to_slice_by(tmp_path):
+    train = "text\tlabel\tsource\na\tx\tweb\nb\ty\tmail\n"
+
+    ledger, _ = slices_of(tmp_path, train=opened(train), test=opened("text\tid\nc\t7\n"))
+
+    assert ledger["splits"]["test"]["unlabelled"]
+
+
+def test_a_labelled_file_without_the_column_to_slice_by_is_refused(tmp_path):
+    train = "text\tlabel\tsource\na\tx\tweb\nb\ty\tmail\n"
+
+    with pytest.raises(DataError, match=r"has no column 'source'"):
+        slices_of(tmp_path, train=opened(train), dev=opened("text\tlabel\nc\tx\n"))
+
+
+def test_a_table_without_a_column_to_slice_by_has_no_slices(tmp_path):
+    ledger = make_table({"train": opened(TRAIN)}, DatasetSpec(), tmp_path)
+
+    assert load_slices(tmp_path, np.arange(2)) is None
+    assert "slice_column" not in ledger

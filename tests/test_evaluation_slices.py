@@ -3,7 +3,9 @@ import pytest
 
 from pipeline.evaluation.resampling import Clusters, wilson
 from pipeline.evaluation.slices import (
+    MAX_VALUES,
     Slice,
+    column_slices,
     cut_slices,
     length_slices,
     measure_slices,
@@ -123,3 +125,21 @@ def test_slices_of_clustered_rows_have_wider_intervals():
         return high - low
 
     assert width(together) > 1.5 * width(alone)
+
+
+def test_column_slices_are_the_values_most_frequent_first():
+    found = column_slices("source", ["web", "mail", "web", None])
+
+    assert members(found) == {"web": [0, 2], "(empty)": [3], "mail": [1]}
+    assert {one.group for one in found} == {"column source"}
+
+
+def test_column_slices_of_many_values_put_the_rare_ones_together():
+    values = ["often", "often", *(f"value {i:02}" for i in range(20))]
+
+    found = column_slices("source", values)
+
+    assert len(found) == MAX_VALUES
+    assert found[0].name == "often"
+    assert found[-1].name == "10 other values"
+    assert np.sum([one.rows for one in found], axis=0).tolist() == [1] * len(values)

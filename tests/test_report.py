@@ -207,7 +207,7 @@ def test_verdict_of_a_worse_model_says_what_to_try(report):
 @pytest.mark.parametrize(
     ("value", "low", "high", "shown"),
     [
-        (0.1, -0.05, 0.25, "+10.0 points (95 % -5.0 to +25.0, paired)"),
+        (0.1, -0.05, 0.14, "+10.0 points (95 % -5.0 to +14.0, paired)"),
         (-0.1, -0.2, 0.0, "-10.0 points (95 % -20.0 to +0.0, paired)"),
         (0.1, 0.0, 0.2, "+10.0 points (95 % +0.0 to +20.0, paired)"),
     ],
@@ -220,6 +220,12 @@ def test_verdict_of_an_interval_with_zero_is_that_nothing_was_shown(
     assert found == (
         f"Not distinguishable from TF-IDF + logistic regression: difference {shown}; try --pooling mean."
     )
+
+
+def test_verdict_of_a_wide_interval_with_zero_asks_for_more_rows(report):
+    found = verdict(against_tfidf(report, 0.1, -0.05, 0.25), "tfidf_logreg")
+
+    assert found.endswith("; 40 scored rows cannot tell: score more.")
 
 
 def test_verdict_names_the_baseline(report):
@@ -498,11 +504,15 @@ def test_the_previous_run_is_shown_only_where_there_is_one(render):
         "when": "2026-01-02T03:04:05Z",
         "accuracy": figure(0.7, 0.55, 0.82),
     }
+    # reports link each other through the folder ``previous`` of a run
     without, with_one = render(), render(run={"previous": previous})
 
     line = "Previous run on this data: 2026-01-02T03:04:05Z, accuracy 0.700 (0.550 to 0.820)."
     assert not any("Previous run" in form for form in without)
     assert all(line in form for form in with_one)
+    assert "(previous/report.md)" in with_one[0]
+    assert '<a href="previous/report.html">' in with_one[1]
+    assert not any("previous/report" in form for form in without)
 
 
 def test_unknown_labels_are_told_only_where_there_are_some(render):

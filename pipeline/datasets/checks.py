@@ -8,6 +8,7 @@ from math import isnan
 from typing import Any
 
 from pipeline.config import DatasetSpec
+from pipeline.datasets.columns import Columns
 from pipeline.datasets.raw import Batch, Cells, Lines, RawTable
 from pipeline.errors import DataError, shown
 
@@ -20,11 +21,22 @@ INT64 = 2**63
 
 @dataclass(frozen=True)
 class Rows:
-    """Some checked rows of one split; `labels` are all int or all str."""
+    """Some checked rows of one split.
+
+    Attributes
+    ----------
+    texts : list of str
+    labels : list of int or list of str
+    lines : list of int
+        As in `pipeline.datasets.raw.Batch`.
+    slices : list of str or None, optional
+        What stands in the column to slice by, as a text; None where a cell is empty.
+    """
 
     texts: list[str]
     labels: list[Label]
     lines: list[int]
+    slices: list[str | None] | None = None
 
 
 class SplitRows:
@@ -34,8 +46,7 @@ class SplitRows:
     ----------
     raw : RawTable
     split : {"train", "dev", "test"}
-    columns : tuple of str
-        Names of the text and the label column.
+    columns : Columns
     spec : DatasetSpec
         Empty-text policy and limit.
     kinds : set of str
@@ -46,12 +57,12 @@ class SplitRows:
         self,
         raw: RawTable,
         split: str,
-        columns: tuple[str, str],
+        columns: Columns,
         spec: DatasetSpec,
         kinds: set[str],
     ) -> None:
         self._raw, self._split, self._spec, self._kinds = raw, split, spec, kinds
-        self._text, self._label = columns
+        self._columns = columns
         self._n = self._used = 0
         self._empty, self._unnamed, self._hidden = Lines(), Lines(), Lines()
         self._no_text, self._too_large = Lines(), Lines()
@@ -61,8 +72,7 @@ class SplitRows:
 
     def batches(self) -> Iterator[Rows]:
         """Yield the valid rows; call `finish` afterwards."""
-        names = self._raw.names
-        wanted = [names.index(self._text), names.index(self._label)]
+        wanted = list(map(self._raw.names.index, self._columns.read))
         limit = (self._spec.limit or None) if self._split == "train" else None
         for batch in self._raw.read(wanted, limit):
             yield self._clean(batch)
@@ -70,23 +80,26 @@ class SplitRows:
 
     def _clean(self, batch: Batch) -> Rows:
         self._n += len(batch.lines)
-        if self._is_plain(*batch.columns):
+        cells, labels, *further = batch.columns
+        slices = [_slice_of(cell) for cell in further[0]] if further else None
+        if self._is_plain(cells, labels):
             self._used += len(batch.lines)
-            return Rows(batch.columns[0], batch.columns[1], batch.lines)
-        texts: list[str] = []
-        labels: list[Label] = []
-        lines: list[int] = []
-        for text, label, line in zip(*batch.columns, batch.lines, strict=True):
-            good_text, good_label = (
-                self._text_of(text, line),
-                self._label_of(label, line),
-            )
-            if good_text is not None and good_label is not None:
-                texts.append(good_text)
-                labels.append(good_label)
-                lines.append(line)
-        self._used += len(lines)
-        return Rows(texts, labels, lines)
+            return Rows(cells, labels, batch.lines, slices)
+        rows = Rows([], [], [], None if slices is None else [])
+        for i, (text, label, line) in enumerate(
+            zip(cells, labels, batch.lines, strict=True)
+        ):
+            good_text = self._text_of(text, line)
+            good_label = self._label_of(label, line)
+            if good_text is None or good_label is None:
+                continue
+            rows.texts.append(good_text)
+            rows.labels.append(good_label)
+            rows.lines.append(line)
+            if slices is not None and rows.slices is not None:
+                rows.slices.append(slices[i])
+        self._used += len(rows.lines)
+        return rows
 
     def _is_plain(self, texts: Cells, labels: Cells) -> bool:
         """Tell, in a fraction of the time that a look at each row takes, whether all rows are as they should be."""
@@ -160,7 +173,7 @@ class SplitRows:
             Names the first lines of the first kind of bad row.
         """
         notes: dict[str, object] = {**self._raw.notes, "rows_read": self._n}
-        ignored = [n for n in self._raw.names if n not in (self._text, self._label)]
+        ignored = [name for name in self._raw.names if name not in self._columns]
         if ignored:
             notes["ignored_columns"] = ignored
         if self._hidden.count and self._hidden.count == self._n:
@@ -180,7 +193,7 @@ class SplitRows:
         path = self._raw.path
         if self._no_text.count:
             raise DataError(
-                f"Column {self._text!r} of {path} holds {self._text_kind} values, expected texts: "
+                f"Column {self._columns.text!r} of {path} holds {self._text_kind} values, expected texts: "
                 f"rows {self._no_text}. Pass --text-column."
             )
         if self._empty.count and self._spec.empty_text == "error":
@@ -246,6 +259,11 @@ class SplitRows:
                 len(self._raw.names),
                 doubts.wide,
             )
+
+
+def _slice_of(cell: Any) -> str | None:  # Any: a cell
+    """Return a cell of the column to slice by as a text; None where it is empty."""
+    return None if is_missing(cell) else str(cell).strip() or None
 
 
 def is_missing(value: object) -> bool:

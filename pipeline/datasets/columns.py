@@ -1,7 +1,8 @@
-"""Which column holds the text and which the label."""
+"""Which column holds the text, which the label, and which the values to slice the report by."""
 
 import difflib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pipeline.config import DatasetSpec
 from pipeline.datasets.raw import RawTable
@@ -11,8 +12,21 @@ from pipeline.errors import DataError, shown
 MANY_COLUMNS = 50  # as many as a message lists
 
 
-def choose_columns(raw: RawTable, spec: DatasetSpec) -> tuple[str, str]:
-    """Return the names of the text and the label column of `raw`.
+class Columns(NamedTuple):
+    """The names of the columns that are read; `slices` is None where none was asked for."""
+
+    text: str
+    label: str
+    slices: str | None = None
+
+    @property
+    def read(self) -> list[str]:
+        """Return the names, in order, without None."""
+        return [name for name in self if name is not None]
+
+
+def choose_columns(raw: RawTable, spec: DatasetSpec) -> Columns:
+    """Return the names of the columns of `raw` that are to be read.
 
     Raises
     ------
@@ -43,7 +57,14 @@ def choose_columns(raw: RawTable, spec: DatasetSpec) -> tuple[str, str]:
         raise DataError(
             f"Column {text!r} of {raw.path} cannot be both text and label. Pass --label-column."
         )
-    return text, label
+    slices = None
+    if spec.slice_column:
+        slices = find_column(raw, spec.slice_column, (), "slice-column")
+    if slices in (text, label):
+        raise DataError(
+            f"Column {slices!r} of {raw.path} is the text or the label already. Pass another --slice-column."
+        )
+    return Columns(text, label, slices)
 
 
 def find_column(

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.config import DatasetSpec
 from pipeline.datasets.checks import Label, SplitRows
-from pipeline.datasets.columns import choose_columns, described
+from pipeline.datasets.columns import Columns, choose_columns, described
 from pipeline.datasets.ledger import SPLITS, Ledger
 from pipeline.datasets.raw import RawTable
 from pipeline.datasets.table import TableWriter
@@ -46,7 +46,7 @@ def make_table(
         If columns cannot be told, a text or label is missing, there are fewer than two classes,
         or a split has labels that train lacks.
     """
-    text, label = choose_columns(raws["train"], spec)
+    columns = choose_columns(raws["train"], spec)
     _check_headers(raws)
     notes: Json = {}
     kinds: set[str] = set()
@@ -54,10 +54,10 @@ def make_table(
         with TableWriter(directory) as writer:
             for split in (name for name in SPLITS if name in raws):
                 raw = raws[split]
-                if _has_no_labels(raw, split, text, label):
-                    notes[split] = _count(raw, text)
+                if _has_no_labels(raw, split, columns):
+                    notes[split] = _count(raw, columns.text)
                     continue
-                rows = SplitRows(raw, split, (text, label), spec, kinds)
+                rows = SplitRows(raw, split, columns, spec, kinds)
                 for batch in rows.batches():
                     writer.write(split, batch)
                     ledger.add(split, batch)
@@ -67,7 +67,7 @@ def make_table(
                 if split != "train":
                     known = known + ledger.labels[split]
                 notes[split] = rows.finish(known)
-                _check_first_line(raw, spec, known, label)
+                _check_first_line(raw, spec, known, columns.label)
         _check_classes(ledger.labels)
         facts = ledger.facts()
     if facts["conflicting"]:
@@ -80,7 +80,14 @@ def make_table(
             f"{facts['conflicting']:,}",
             places,
         )
-    return {"text_column": text, "label_column": label, "splits": notes, "texts": facts}
+    sliced = {"slice_column": columns.slices} if columns.slices else {}
+    return {
+        "text_column": columns.text,
+        "label_column": columns.label,
+        **sliced,
+        "splits": notes,
+        "texts": facts,
+    }
 
 
 def _check_headers(raws: dict[str, RawTable]) -> None:
@@ -95,7 +102,7 @@ def _check_headers(raws: dict[str, RawTable]) -> None:
         )
 
 
-def _has_no_labels(raw: RawTable, split: str, text: str, label: str) -> bool:
+def _has_no_labels(raw: RawTable, split: str, columns: Columns) -> bool:
     """Tell whether a split comes without labels, as test files often do.
 
     Raises
@@ -103,8 +110,8 @@ def _has_no_labels(raw: RawTable, split: str, text: str, label: str) -> bool:
     DataError
         If another column that train has is missing.
     """
-    missing = {text, label}.difference(raw.names)
-    if missing == {label} and split == "test":
+    missing = set(columns.read).difference(raw.names)
+    if columns.label in missing and columns.text not in missing and split == "test":
         return True
     if missing:
         raise DataError(

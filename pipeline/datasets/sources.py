@@ -239,8 +239,10 @@ def open_stream(
     kind = form.removesuffix(".gz")
     if kind == "jsonl":
         return JsonTable(blocks, path)
-    wanted = (spec.text_column, spec.label_column)
-    named += tuple(name for name in wanted if name != "auto" and not name.isdigit())
+    wanted = (spec.text_column, spec.label_column, spec.slice_column)
+    named += tuple(
+        name for name in wanted if name not in ("", "auto") and not name.isdigit()
+    )
     return open_text(
         blocks,
         path,

@@ -4,7 +4,8 @@
 
     rows.parquet   text (string), label (string or int64), split (string), line (int64),
                    exact (binary): UTF-8 with surrogates, only for a text that holds a lone one, which Parquet's
-                   strings cannot; ``text`` has U+FFFD in its place
+                   strings cannot; ``text`` has U+FFFD in its place,
+                   slice (string, or null): only where a column to slice the report by was named
 """
 
 import re
@@ -20,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.datasets.checks import Label, Rows
+from pipeline.datasets.checks import Rows
 from pipeline.errors import DataError, shown
 from pipeline.storage import disk
 
@@ -65,6 +66,16 @@ class Table:
 def load_labels(directory: Path) -> NDArray[np.int64] | NDArray[np.object_]:
     """Return the labels alone, as `Table.labels`; texts stay on disk."""
     return _labels_of(pq.read_table(directory / FILE, columns=["label"]))
+
+
+def load_slices(directory: Path, rows: NDArray[np.int64]) -> list[str | None] | None:
+    """Return what stands in the column to slice by, for some rows; None where no column was named."""
+    path = directory / FILE
+    if "slice" not in pq.read_schema(path).names:
+        return None
+    column = pq.read_table(path, columns=["slice"])["slice"]
+    values: list[str | None] = column.take(rows).to_pylist()
+    return values
 
 
 def _labels_of(table: pa.Table) -> NDArray[np.int64] | NDArray[np.object_]:
@@ -190,7 +201,7 @@ class TableWriter:
         if not rows.texts:
             return
         if self._writer is None:
-            schema = _schema(rows.labels)
+            schema = _schema(rows)
             self._stream = disk.create(self._path)
             self._writer = pq.ParquetWriter(self._stream, schema, compression="zstd")
         n = len(rows.texts)
@@ -200,16 +211,23 @@ class TableWriter:
             pa.array([split] * n, pa.string()),
             pa.array(rows.lines, pa.int64()),
         ]
-        names = ["text", "exact", "label", "split", "line"]
-        self._writer.write_table(pa.table(dict(zip(names, columns, strict=True))))
+        if rows.slices is not None:
+            values = [v and SURROGATE.sub("\ufffd", v) for v in rows.slices]
+            columns.append(pa.array(values, pa.string()))
+        self._writer.write_table(pa.table(columns, schema=self._writer.schema))
 
 
-def _schema(labels: Sequence[Label]) -> pa.Schema:
-    label = pa.int64() if isinstance(labels[0], int) else pa.string()
-    types = (pa.string(), pa.binary(), label, pa.string(), pa.int64())
-    return pa.schema(
-        list(zip(("text", "exact", "label", "split", "line"), types, strict=True))
-    )
+def _schema(rows: Rows) -> pa.Schema:
+    fields = {
+        "text": pa.string(),
+        "exact": pa.binary(),
+        "label": pa.int64() if isinstance(rows.labels[0], int) else pa.string(),
+        "split": pa.string(),
+        "line": pa.int64(),
+    }
+    if rows.slices is not None:
+        fields["slice"] = pa.string()
+    return pa.schema(list(fields.items()))
 
 
 def _label_column(split: str, rows: Rows) -> pa.Array:

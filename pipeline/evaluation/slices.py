@@ -5,6 +5,7 @@
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,6 +25,7 @@ from pipeline.evaluation.resampling import (
 )
 
 MIN_WEAK = 10  # rows: fewer say nothing of a slice
+MAX_VALUES = 12  # of a column, the last one all others together
 LEVEL = 0.05  # of one false alarm among all slices of a report
 
 
@@ -104,6 +106,26 @@ def rare_word_slices(
         Slice("rare words", "some", (shares > 0) & ~is_many),
         Slice("rare words", "a third or more", is_many),
     ]
+
+
+def column_slices(column: str, values: Sequence[str | None]) -> list[Slice]:
+    """Return the rows by what stands in a column: its most frequent values, and all others together.
+
+    Parameters
+    ----------
+    column : str
+        Its name.
+    values : sequence of str or None, length n
+        None where the cell is empty.
+    """
+    names = ["(empty)" if value is None else value for value in values]
+    counts = Counter(names)
+    largest = sorted(counts, key=lambda name: (-counts[name], name))
+    shown = largest if len(largest) <= MAX_VALUES else largest[: MAX_VALUES - 1]
+    others = f"{len(largest) - len(shown):,} other values"
+    merged = np.array([name if name in shown else others for name in names])
+    parts = [*shown, others] if len(shown) < len(largest) else shown
+    return [Slice(f"column {column}", name, merged == name) for name in parts]
 
 
 def measure_slices(

@@ -80,7 +80,7 @@ def _baseline(report: Json) -> Iterator[str]:
     elif figure["ci95"][0] <= 0:
         yield (
             f"The difference to TF-IDF + logistic regression, {points:+.1f} points, may be chance: "
-            f"{words.advice(report)}."
+            f"{words.undecided(report, 'tfidf_logreg')}."
         )
 
 
@@ -107,7 +107,7 @@ def _slices(report: Json) -> Iterator[str]:
     for row in sorted(weak, key=lambda row: float(row["difference"]["value"]))[:1]:
         yield (
             f"Texts with {row['group']} “{row['name']}” are answered worse than the others by "
-            f"{-100 * row['difference']['value']:.1f} points ({row['n']:,} rows): label more of them."
+            f"{-100 * row['difference']['value']:.1f} points ({words.counted(row['n'], 'row')}): label more of them."
         )
 
 

@@ -98,7 +98,9 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
         "calibration": calibration(ours, clusters),
         "thresholds": thresholds(ours, head.classes),
         "scores": score_histograms(ours, head.classes),
-        "slices": slices(material, inputs.spec.max_length),
+        "slices": slices(
+            material, inputs.spec.max_length, facts["ledger"].get("slice_column")
+        ),
         "learning_curve": curve(material),
         "label_issues": suspects(material),
         "map": text_map(material),

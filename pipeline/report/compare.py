@@ -13,7 +13,7 @@ from pipeline.evaluation.mcnemar import mcnemar
 from pipeline.evaluation.metrics import Measured, Scored, differences, figures, measure
 from pipeline.report.material import TEXT_LIMIT, Json, Rows, cut
 from pipeline.report.scored import ScoredRows
-from pipeline.report.words import NAMES
+from pipeline.report.words import NAMES, counted
 
 N_CHANGED = 100
 
@@ -136,7 +136,7 @@ def verdict(difference: Json, test: Json) -> str:
     points = 100 * difference["value"]
     low, high = (100 * bound for bound in difference["ci95"])
     counts = (
-        f"only the first is right on {test['b']:,} rows, only the second on {test['c']:,}; "
+        f"only the first is right on {counted(test['b'], 'row')}, only the second on {test['c']:,}; "
         f"McNemar p = {_p(test['p'])}"
     )
     if low > 0:

@@ -38,6 +38,8 @@ def _rows(dataset: Json) -> str:
         )
     read = sum(notes["rows_read"] for notes in dataset["splits"].values())
     columns = f"text {dataset['text_column']!r}, label {dataset['label_column']!r}"
+    if "slice_column" in dataset:
+        columns += f", sliced by {dataset['slice_column']!r}"
     header = "" if dataset["splits"]["train"]["header"] else " (no header line)"
     return f"{read:,} read: {', '.join(parts)}; columns {columns}{header}"
 

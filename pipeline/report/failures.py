@@ -1,5 +1,7 @@
 """Where the model fails: its surest errors, weak slices, likely label errors, and a map."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from pipeline.evaluation.feature_map import feature_map
@@ -9,6 +11,7 @@ from pipeline.evaluation.metrics import most_confident_errors
 from pipeline.evaluation.nearest import nearest
 from pipeline.evaluation.resampling import SEED
 from pipeline.evaluation.slices import (
+    column_slices,
     cut_slices,
     length_slices,
     measure_slices,
@@ -25,6 +28,7 @@ N_ISSUES = 20
 N_MAP = 1_500
 N_MAP_FIT = 5_000  # training rows that the axes are found from
 MAP_TEXT_LIMIT = 120  # characters
+NAME_LIMIT = 60  # characters of a column's name, or of a value in it
 DIGITS = 4  # of a place on the map
 
 
@@ -60,8 +64,8 @@ def errors(material: Material) -> list[Json]:
     return found
 
 
-def slices(material: Material, max_length: int) -> list[Json]:
-    """Return accuracy by length, by what was cut, by overlap with training texts and by rare words."""
+def slices(material: Material, max_length: int, column: str | None) -> list[Json]:
+    """Return accuracy by length, what was cut, overlap with training texts, rare words, and the values of a column."""
     n_tokens = material.features.subset(material.test).n_tokens()
     found = [
         *length_slices(n_tokens),
@@ -69,6 +73,12 @@ def slices(material: Material, max_length: int) -> list[Json]:
         *overlap_slices(overlap_kinds(material.fit_texts(), material.texts)),
         *rare_word_slices(material.texts, material.fit_texts()),
     ]
+    if column is not None and material.slice_values is not None:
+        name = cut(column, NAME_LIMIT)
+        found += [
+            replace(one, name=cut(one.name, NAME_LIMIT))
+            for one in column_slices(name, material.slice_values)
+        ]
     right = material.scored.predicted == material.scored.y
     return measure_slices(found, right, material.clusters)
 

@@ -76,8 +76,9 @@ def previous(report: Json) -> str:
         return said
     test = before["mcnemar"]
     return (
-        f"{said} This run minus that one, on the same rows: {points(before['difference'])}; {before['n_changed']:,} "
-        f"answers changed, {test['b']:,} rows are right only then, {test['c']:,} only now ({mcnemar(test)})."
+        f"{said} This run minus that one, on the same rows: {points(before['difference'])}; "
+        f"{words.counted(before['n_changed'], 'answer')} changed, {test['b']:,} only then right, "
+        f"{test['c']:,} only now ({mcnemar(test)})."
     )
 
 
@@ -101,13 +102,26 @@ def pairs(report: Json) -> list[Json]:
     return sorted(found, key=lambda pair: -pair["n"])[:N_PAIRS]
 
 
+def errors(report: Json) -> str:
+    """Return which errors are listed."""
+    n, listed = report["n_errors"], len(report["errors"])
+    if listed == n:
+        return (
+            "The only error:"
+            if n == 1
+            else f"All {n:,} errors, the most confident first:"
+        )
+    return f"The {listed} most confident of {n:,} errors:"
+
+
 def confusion(report: Json) -> str:
     """Return which classes are taken for each other most often."""
     found = pairs(report)
     if not found:
         return "No scored row of a known class is taken for another class."
     first = found[0]
-    return f"Most often “{shown(first['label'])}” is taken for “{shown(first['predicted'])}” ({first['n']:,} rows)."
+    n = words.counted(first["n"], "row")
+    return f"Most often “{shown(first['label'])}” is taken for “{shown(first['predicted'])}” ({n})."
 
 
 def slices(report: Json) -> str:
@@ -119,7 +133,7 @@ def slices(report: Json) -> str:
     worst = min(known, key=lambda one: one["difference"]["value"])
     return (
         f"Weakest: {worst['group']}: {shown(worst['name'], 60)}, accuracy {words.number(worst['accuracy'])} on "
-        f"{worst['n']:,} rows; against all other rows {points(worst['difference'])}."
+        f"{words.counted(worst['n'], 'row')}; against all other rows {points(worst['difference'])}."
     )
 
 
@@ -174,7 +188,7 @@ def scores(section: Json) -> str:
             i = group["counts"].index(most)
             low, high = section["edges"][i : i + 2]
             parts.append(
-                f"“{shown(group['name'])}” most often between {low:.2f} and {high:.2f} ({most:,} rows)"
+                f"“{shown(group['name'])}” most often between {low:.2f} and {high:.2f} ({words.counted(most, 'row')})"
             )
     said = "; ".join(parts) or "no rows"
     return f"{section['of'][:1].upper()}{section['of'][1:]}: {said}."
@@ -182,7 +196,7 @@ def scores(section: Json) -> str:
 
 def feature_map(section: Json) -> str:
     """Return how the map was made and how to read it."""
-    said = f"{len(section['points']):,} scored rows"
+    said = f"{words.counted(len(section['points']), 'scored row')}"
     if section.get("explained"):
         first, second = (f"{100 * part:.1f} %" for part in section["explained"])
         said += f"; the two axes hold {first} and {second} of the variance"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import EncoderSpec, HeadSpec
-from pipeline.datasets.table import StoredTexts, load_labels
+from pipeline.datasets.table import StoredTexts, load_labels, load_slices
 from pipeline.evaluation.metrics import Scored
 from pipeline.evaluation.resampling import Clusters
 from pipeline.features.stored import StoredFeatures
@@ -75,6 +75,8 @@ class Material:
         The rows in `test`.
     texts : list of str
         Of the rows in `test`.
+    slice_values : list of str or None, optional
+        What stands in the column to slice by, of the rows in `test`.
     clusters : Clusters
         Of the rows in `test`: texts that are contained in each other.
     """
@@ -88,6 +90,7 @@ class Material:
     features: StoredFeatures
     scored: Scored
     texts: list[str]
+    slice_values: list[str | None] | None
     clusters: Clusters
 
     @classmethod
@@ -119,6 +122,7 @@ class Material:
             features=features,
             scored=Scored(y, score_stored(head, features.subset(test))),
             texts=texts,
+            slice_values=load_slices(inputs.dataset, test),
             clusters=Clusters.of_texts(texts),
         )
 

@@ -18,6 +18,14 @@ BASELINE_NAMES = {
 }
 
 
+UNDECIDED = 0.2  # an interval of a paired difference that is wider: too few rows were scored to tell
+
+
+def counted(n: int, noun: str) -> str:
+    """Return ``1 row``, ``2 rows``."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 def number(figure: Json) -> str:
     """Return ``0.768 (0.748 to 0.787)``, or a dash with the reason."""
     if figure["value"] is None:
@@ -78,7 +86,16 @@ def verdict(report: Json, baseline: str) -> str:
     if report["metrics"]["test"]["accuracy"]["value"] == 1.0 and points == 0.0:
         return f"Level with {name}: both answer every row right. A larger or harder test would tell them apart."
     level = f"Not distinguishable from {name}: difference {points:+.1f} points (95 % {low:+.1f} to {high:+.1f}, paired)"
-    return f"{level}; {advice(report)}."
+    return f"{level}; {undecided(report, baseline)}."
+
+
+def undecided(report: Json, baseline: str) -> str:
+    """Return what to do where the model may be better than a baseline, or worse: score more rows, or try another."""
+    figure = report["comparison"][baseline]["accuracy"]
+    low, high = figure["ci95"]
+    if high - low > UNDECIDED:
+        return f"{counted(figure['n'], 'scored row')} cannot tell: score more"
+    return advice(report)
 
 
 def advice(report: Json) -> str:
@@ -98,7 +115,7 @@ def headline(report: Json) -> str:
         f"{BASELINE_NAMES[name]} {figures['accuracy']['value']:.3f}"
         for name, figures in report["baselines"].items()
     )
-    return f"accuracy {number(test)} on {test['n']:,} rows; {others}"
+    return f"accuracy {number(test)} on {counted(test['n'], 'row')}; {others}"
 
 
 def summary(report: Json) -> str:
@@ -107,8 +124,7 @@ def summary(report: Json) -> str:
     width = max(map(len, NAMES.values()))
     lines = [f"{name:<{width}}  {number(figures[key])}" for key, name in NAMES.items()]
     split = report["split"]
-    where = (
-        f"{split['scored']} rows" if split["mode"] == "official" else "held-out rows"
-    )
-    first = f"{split['n_test']:,} {where} scored, {split['n_fit']:,} fitted on; value (95 % interval)"
+    which = split["scored"] if split["mode"] == "official" else "held-out"
+    where = counted(split["n_test"], f"{which} row")
+    first = f"{where} scored, {split['n_fit']:,} fitted on; value (95 % interval)"
     return "\n".join([first, *lines, verdict(report, "tfidf_logreg")])
