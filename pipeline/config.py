@@ -243,6 +243,37 @@ class HeadSpec(_Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PredictorSpec(_Spec):
+    """What the exported file holds.
+
+    Attributes
+    ----------
+    encoder_in_predictor : {"bundle", "reference"}
+        The encoder's weights inside the file, or only where they are and their digests.
+    """
+
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "encoder_in_predictor": ("bundle", "reference")
+    }
+
+    encoder_in_predictor: str = "bundle"
+
+    def check_precision(self, precision: str) -> None:
+        """Make sure that there are weights elsewhere that can be named.
+
+        Raises
+        ------
+        ConfigError
+            If the precision has weights of its own, made here.
+        """
+        if self.encoder_in_predictor == "reference" and precision == "int8":
+            raise ConfigError(
+                "--encoder-in-predictor reference does not go with --precision int8, whose weights are made here and "
+                "stand nowhere else. Pass bundle."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ComputeSpec(_Spec):
     """How the encoder is run; never changes a result beyond rounding, so never part of a key.
 

@@ -8,10 +8,19 @@ from typing import Any, TypeVar
 
 import luigi
 
-from pipeline.config import ComputeSpec, DatasetSpec, EncoderSpec, HeadSpec, SplitSpec
+from pipeline.config import (
+    ComputeSpec,
+    DatasetSpec,
+    EncoderSpec,
+    HeadSpec,
+    PredictorSpec,
+    SplitSpec,
+)
 from pipeline.errors import ConfigError, shown
 
-Spec = TypeVar("Spec", DatasetSpec, EncoderSpec, SplitSpec, HeadSpec, ComputeSpec)
+Spec = TypeVar(
+    "Spec", DatasetSpec, EncoderSpec, SplitSpec, HeadSpec, PredictorSpec, ComputeSpec
+)
 
 
 class WholeNumber(luigi.IntParameter):
@@ -163,6 +172,15 @@ class HeadOptions:
     )
     class_weight = luigi.Parameter(
         default=HeadSpec.class_weight, description="none, balanced"
+    )
+
+
+class PredictorOptions:
+    """What the exported file holds."""
+
+    encoder_in_predictor = luigi.Parameter(
+        default=PredictorSpec.encoder_in_predictor,
+        description="bundle: the weights inside; reference: where they are and their digests",
     )
 
 

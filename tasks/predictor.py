@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from functools import cached_property
 
+from pipeline.config import PredictorSpec
 from pipeline.storage import Draft, disk
 from tasks.base import Stage
 from tasks.evaluation import EvaluateModel
@@ -14,17 +15,25 @@ from tasks.options import (
     DatasetOptions,
     EncoderOptions,
     HeadOptions,
+    PredictorOptions,
     SplitOptions,
+    spec_of,
 )
 
 
 class ExportPredictor(
-    HeadOptions, ComputeOptions, EncoderOptions, SplitOptions, DatasetOptions, Stage
+    PredictorOptions,
+    HeadOptions,
+    ComputeOptions,
+    EncoderOptions,
+    SplitOptions,
+    DatasetOptions,
+    Stage,
 ):
     """Tokenizer, encoder and classifier in one file, and a model card: ``predictors/<slug>-<key>/``."""
 
     folder = "predictors"
-    schema = 2
+    schema = 3
 
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:
@@ -34,6 +43,18 @@ class ExportPredictor(
             "model": self.stage(FitLogReg),
             "report": self.stage(EvaluateModel),
         }
+
+    @cached_property
+    def spec(self) -> PredictorSpec:
+        """Return the options, checked."""
+        spec = spec_of(self, PredictorSpec)
+        spec.check_precision(self.precision)
+        return spec
+
+    def identity(self) -> dict[str, object]:
+        """Return what the file holds; nothing where it holds all."""
+        chosen = self.spec.encoder_in_predictor
+        return {} if chosen == "bundle" else {"encoder_in_predictor": chosen}
 
     @property
     def slug(self) -> str:
@@ -55,6 +76,7 @@ class ExportPredictor(
             encoder_dir=features.store / "encoder",
             model_dir=self.upstream["model"].directory,
             report=report,
+            weights=self.spec.encoder_in_predictor,
         )
         path = draft.path / "predictor.joblib"
         save_predictor(predictor, path)
@@ -62,4 +84,7 @@ class ExportPredictor(
         disk.write(
             draft.path / "model_card.md", card.encode("utf-8", "backslashreplace")
         )
-        return f"{path.stat().st_size / 1e6:,.0f} MB"
+        inside = (
+            "" if self.spec.encoder_in_predictor == "bundle" else ", without weights"
+        )
+        return f"{path.stat().st_size / 1e6:,.1f} MB{inside}"

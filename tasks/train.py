@@ -24,6 +24,7 @@ from tasks.options import (
     DatasetOptions,
     EncoderOptions,
     HeadOptions,
+    PredictorOptions,
     SplitOptions,
 )
 from tasks.predictor import ExportPredictor
@@ -43,7 +44,13 @@ KINDS: tuple[type[Stage], ...] = (
 
 
 class TrainLogReg(
-    HeadOptions, ComputeOptions, EncoderOptions, SplitOptions, DatasetOptions, Stage
+    PredictorOptions,
+    HeadOptions,
+    ComputeOptions,
+    EncoderOptions,
+    SplitOptions,
+    DatasetOptions,
+    Stage,
 ):
     """Train a classifier: every stage, a report and a predictor.
 

@@ -8,12 +8,13 @@ from pipeline.config import (
     DatasetSpec,
     EncoderSpec,
     HeadSpec,
+    PredictorSpec,
     SplitSpec,
     fingerprint,
 )
 from pipeline.errors import ConfigError
 
-SPECS = (DatasetSpec, EncoderSpec, SplitSpec, HeadSpec, ComputeSpec)
+SPECS = (DatasetSpec, EncoderSpec, SplitSpec, HeadSpec, PredictorSpec, ComputeSpec)
 CHOICES = [
     (DatasetSpec, "header", "--header", "auto, yes, no"),
     (DatasetSpec, "empty_text", "--empty-text", "error, drop, keep"),
@@ -22,6 +23,12 @@ CHOICES = [
     (EncoderSpec, "feature_dtype", "--feature-dtype", "float32, float16"),
     (SplitSpec, "split", "--split", "auto, official, random"),
     (HeadSpec, "class_weight", "--class-weight", "none, balanced"),
+    (
+        PredictorSpec,
+        "encoder_in_predictor",
+        "--encoder-in-predictor",
+        "bundle, reference",
+    ),
     (ComputeSpec, "backend", "--backend", "auto, openvino, onnxruntime, torch"),
 ]
 

@@ -823,7 +823,9 @@ def test_make_table_writes_typed_cells_to_slice_by_as_texts(tmp_path):
 def test_a_test_file_without_labels_needs_no_column_to_slice_by(tmp_path):
     train = "text\tlabel\tsource\na\tx\tweb\nb\ty\tmail\n"
 
-    ledger, _ = slices_of(tmp_path, train=opened(train), test=opened("text\tid\nc\t7\n"))
+    ledger, _ = slices_of(
+        tmp_path, train=opened(train), test=opened("text\tid\nc\t7\n")
+    )
 
     assert ledger["splits"]["test"]["unlabelled"]
 

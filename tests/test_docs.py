@@ -9,12 +9,19 @@ import pytest
 
 import pipeline
 import tasks
-from pipeline.config import ComputeSpec, DatasetSpec, EncoderSpec, HeadSpec, SplitSpec
+from pipeline.config import (
+    ComputeSpec,
+    DatasetSpec,
+    EncoderSpec,
+    HeadSpec,
+    PredictorSpec,
+    SplitSpec,
+)
 from tests.conftest import BIN
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SPECS = (DatasetSpec, EncoderSpec, SplitSpec, HeadSpec, ComputeSpec)
+SPECS = (DatasetSpec, EncoderSpec, SplitSpec, HeadSpec, PredictorSpec, ComputeSpec)
 OPTIONS = sorted(name.replace("_", "-") for spec in SPECS for name in spec.names())
 
 

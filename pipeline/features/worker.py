@@ -264,6 +264,7 @@ class _Loader:
             draft.facts["spec"] = asdict(self.spec)
             draft.facts["special"] = encoder.checkpoint.special
             draft.facts["dim"] = encoder.dim
+            draft.facts["engine"] = encoder.engine_identity
             draft.facts["files"] = {
                 path.name: sha256_file(path)
                 for path in encoder_files(self.source().fetch())

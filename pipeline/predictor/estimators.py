@@ -236,5 +236,6 @@ def parts_of(
         head_arrays=arrays,
         probe_features=features,
         probe_proba=head_of(head_params, arrays).probabilities(features),
+        made_by=encoder.engine_identity,
         card={},
     )

@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import EncoderSpec
+from pipeline.config import EncoderSpec, PredictorSpec
 from pipeline.encoder.folder import QUANTIZED, weight_names
 from pipeline.encoder.identity import EncoderSource
 from pipeline.errors import ArtifactError
 from pipeline.heads.head import ARRAYS, load_head
+from pipeline.predictor.elsewhere import Elsewhere
 from pipeline.predictor.predictor import Parts, Predictor
 from pipeline.storage import check_contents, disk
 
@@ -22,6 +23,7 @@ def assemble(
     encoder_dir: Path,
     model_dir: Path,
     report: Path,
+    weights: str = PredictorSpec.encoder_in_predictor,
 ) -> Predictor:
     """Return the predictor of a finished run.
 
@@ -36,6 +38,8 @@ def assemble(
         The fitted head.
     report : Path
         ``report.json``, for the card.
+    weights : {"bundle", "reference"}
+        See `pipeline.config.PredictorSpec`.
 
     Raises
     ------
@@ -52,11 +56,14 @@ def assemble(
             config=disk.read(encoder_dir / "config.json"),
             tokenizer=disk.read(encoder_dir / "tokenizer.json"),
             special=facts["special"],
-            weights=_weights(encoder_dir, source, facts["files"]),
+            weights=_weights(encoder_dir, source, facts["files"])
+            if weights == "bundle"
+            else Elsewhere.of(source, facts["files"]),
             head=head.params(),
             head_arrays={name: getattr(head, name) for name in ARRAYS},
             probe_features=probes,
             probe_proba=head.probabilities(probes),
+            made_by=facts.get("engine"),
             card={
                 **make_card(json.loads(disk.read(report))),
                 "versions": {**manifest["versions"], "sklearn": head.sklearn_version},

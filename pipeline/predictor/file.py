@@ -5,8 +5,9 @@ A file is a plain pickle stream (protocol 4, written by joblib without compressi
     pipeline.predictor._restore_v1(digest, header, section, section, …)
 
 ``header`` is JSON; ``digest`` its SHA-256. It lists every section (bytes) with name, size and SHA-256:
-``config.json``, ``tokenizer.json``, the encoder's safetensors files, the head's arrays and the probes' expected
-outputs as raw little-endian numbers. No other name occurs in the stream, so `load_predictor` can read it with an
+``config.json``, ``tokenizer.json``, the encoder's safetensors files (or, in the header, where they are), the head's
+arrays and the probes' expected outputs as raw little-endian numbers. ``docs/predictor-file.md`` has it all. No other
+name occurs in the stream, so `load_predictor` can read it with an
 unpickler that knows that one name, and a changed bit anywhere is an error.
 """
 
@@ -14,6 +15,7 @@ import hashlib
 import json
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import EncoderSpec
 from pipeline.errors import ArtifactError
+from pipeline.predictor.elsewhere import Elsewhere
 from pipeline.predictor.predictor import Parts, Predictor
 from pipeline.storage import disk
 
@@ -34,11 +37,13 @@ PROBE_ARRAYS = ("probe_features", "probe_proba")
 def pack(parts: Parts) -> tuple[str, str, *tuple[bytes, ...]]:
     """Return the arguments of `_restore_v1` that give `parts` back."""
     arrays: dict[str, NDArray[np.floating]] = dict(parts.head_arrays)
+    weights = parts.weights if isinstance(parts.weights, dict) else {}
+    elsewhere = parts.weights if isinstance(parts.weights, Elsewhere) else None
     arrays |= {"probe_features": parts.probe_features, "probe_proba": parts.probe_proba}
     sections: dict[str, bytes] = {
         "config.json": parts.config,
         "tokenizer.json": parts.tokenizer,
-        **parts.weights,
+        **weights,
     }
     shapes: dict[str, object] = {}
     for name, array in arrays.items():
@@ -51,10 +56,12 @@ def pack(parts: Parts) -> tuple[str, str, *tuple[bytes, ...]]:
         "encoder": {name: getattr(parts.spec, name) for name in EncoderSpec.names()},
         "recipe": parts.spec.recipe,
         "special": parts.special,
-        "weights": list(parts.weights),
+        "weights": list(weights),
+        "elsewhere": None if elsewhere is None else elsewhere.facts(),
         "head": parts.head,
         "arrays": shapes,
         "card": parts.card,
+        "made_by": parts.made_by,
         "sections": [
             {
                 "name": name,
@@ -69,7 +76,12 @@ def pack(parts: Parts) -> tuple[str, str, *tuple[bytes, ...]]:
 
 
 def restore(digest: str, header: str, sections: Sequence[bytes]) -> Predictor:
-    """Return the predictor that `pack` described, after checking every byte.
+    """Return the predictor that `pack` described, after checking every byte; raises as `unpack`."""
+    return Predictor(unpack(digest, header, sections))
+
+
+def unpack(digest: str, header: str, sections: Sequence[bytes]) -> Parts:
+    """Return the parts that `pack` described, after checking every byte.
 
     Raises
     ------
@@ -114,19 +126,21 @@ def restore(digest: str, header: str, sections: Sequence[bytes]) -> Predictor:
         name: _array(found[f"{name}.array"], about)
         for name, about in described["arrays"].items()
     }
-    return Predictor(
-        Parts(
-            spec=spec,
-            config=found["config.json"],
-            tokenizer=found["tokenizer.json"],
-            special=described["special"],
-            weights={name: found[name] for name in described["weights"]},
-            head=described["head"],
-            head_arrays={name: arrays[name] for name in ARRAYS},
-            probe_features=arrays["probe_features"],
-            probe_proba=arrays["probe_proba"],
-            card=described["card"],
-        )
+    elsewhere = described.get("elsewhere")
+    return Parts(
+        spec=spec,
+        config=found["config.json"],
+        tokenizer=found["tokenizer.json"],
+        special=described["special"],
+        weights={name: found[name] for name in described["weights"]}
+        if elsewhere is None
+        else Elsewhere(**elsewhere),
+        head=described["head"],
+        head_arrays={name: arrays[name] for name in ARRAYS},
+        probe_features=arrays["probe_features"],
+        probe_proba=arrays["probe_proba"],
+        card=described["card"],
+        made_by=described.get("made_by"),
     )
 
 
@@ -159,7 +173,7 @@ class _OneName(pickle.Unpickler):
         )
 
 
-def load_predictor(path: str | Path) -> Predictor:
+def load_predictor(path: str | Path, *, encoder: str | Path | None = None) -> Predictor:
     """Load a predictor file without running anything that is not ours.
 
     Unlike `joblib.load`, which runs whatever a file asks for: use that only on files you trust.
@@ -167,11 +181,13 @@ def load_predictor(path: str | Path) -> Predictor:
     Parameters
     ----------
     path : str or Path
+    encoder : str or Path, optional
+        A folder with the encoder's weights, in place of the one that the file names; a file that holds them needs none.
 
     Returns
     -------
     Predictor
-        torch is imported when it first encodes.
+        The encoder is built when it is first needed.
 
     Raises
     ------
@@ -187,7 +203,11 @@ def load_predictor(path: str | Path) -> Predictor:
                 f"{path} is not a predictor file, or has bytes behind its end. Copy or export it again."
             )
         digest, header, *sections = arguments
-        return restore(digest, header, sections)
+        parts = unpack(digest, header, sections)
+        if encoder is not None and isinstance(parts.weights, Elsewhere):
+            elsewhere = replace(parts.weights, encoder=str(encoder), revision="auto")
+            parts = replace(parts, weights=elsewhere)
+        return Predictor(parts)
     except FileNotFoundError as error:
         raise ArtifactError(
             f"No predictor at {path}. Train one: luigi --module tasks TrainLogReg."

@@ -14,6 +14,8 @@ from pipeline.config import ComputeSpec, EncoderSpec
 from pipeline.encoder.tolerance import allowed_difference
 from pipeline.errors import ArtifactError, DataError, EncoderError, shown
 from pipeline.features.probes import PROBES
+from pipeline.predictor.changes import changes
+from pipeline.predictor.elsewhere import Elsewhere
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger(__name__)
-COMPARE = "Compare the versions in .card['versions'] with this environment."
 N_FIRST = 4  # probes encoded before the first text of a user
 
 
@@ -39,8 +40,8 @@ class Parts:
         ``config.json`` and ``tokenizer.json``.
     special : dict of str to str
         Special tokens by role.
-    weights : dict of str to bytes
-        The safetensors files by name.
+    weights : dict of str to bytes, or Elsewhere
+        The safetensors files by name, or where they are.
     head : dict
         `Head.params`.
     head_arrays : dict of str to ndarray of float64
@@ -49,18 +50,21 @@ class Parts:
     probe_proba : ndarray of float64, shape (p, k)
     card : dict
         What made the predictor: data, encoder, split, head, figures, versions.
+    made_by : dict, optional
+        Identity of the engine that gave the probes' features.
     """
 
     spec: EncoderSpec
     config: bytes
     tokenizer: bytes
     special: dict[str, str]
-    weights: dict[str, bytes]
+    weights: dict[str, bytes] | Elsewhere
     head: dict[str, Any]  # Any: JSON values
     head_arrays: dict[str, NDArray[np.float64]]
     probe_features: NDArray[np.float32]
     probe_proba: NDArray[np.float64]
     card: dict[str, Any]  # Any: JSON values
+    made_by: dict[str, Any] | None = None  # Any: JSON values
 
 
 class Predictor:
@@ -125,23 +129,28 @@ class Predictor:
     def _build_encoder(self) -> "Encoder":
         """Return the encoder on the fastest engine here; on torch if that one does not give the features of training.
 
-        A few probes tell: processors differ, and so may an engine's arithmetic.
+        A few probes tell: processors differ, and so may an engine's arithmetic. What differs beyond rounding is told.
         """
         from pipeline.encoder.checkpoint import checkpoint_of_bytes
         from pipeline.encoder.frozen import Encoder
 
         parts = self._parts
+        weights = parts.weights
+        if isinstance(weights, Elsewhere):
+            weights = weights.read()
         checkpoint = checkpoint_of_bytes(
             json.loads(parts.config),
             parts.tokenizer.decode(),
             parts.special,
-            list(parts.weights.values()),
+            list(weights.values()),
         )
         encoder = Encoder(checkpoint, parts.spec, ComputeSpec())
         if self._is_as_trained(encoder) or not encoder.has_fallback:
             return encoder
         logger.warning("torch is used instead.")
-        return Encoder(checkpoint, parts.spec, ComputeSpec(backend="torch"))
+        encoder = Encoder(checkpoint, parts.spec, ComputeSpec(backend="torch"))
+        self._is_as_trained(encoder)
+        return encoder
 
     def _is_as_trained(self, encoder: "Encoder") -> bool:
         """Tell whether the first probes get the features of training; warns if not."""
@@ -155,7 +164,7 @@ class Predictor:
             "%s gives features that differ by up to %.2g from those of training. %s",
             encoder.engine_identity["engine"],
             difference,
-            COMPARE,
+            self._changes(encoder),
         )
         return False
 
@@ -166,6 +175,12 @@ class Predictor:
 
     def _allowed(self) -> float:
         return allowed_difference(self._parts.spec, self._parts.probe_features)
+
+    def _changes(self, encoder: "Encoder") -> str:
+        """Return in a sentence what is not as it was in training."""
+        parts = self._parts
+        versions = parts.card.get("versions", {})
+        return changes(parts.made_by, versions, encoder.engine_identity)
 
     def _stored(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return features rounded as they were in the store."""
@@ -204,7 +219,7 @@ class Predictor:
         if not difference <= self._allowed():
             raise ArtifactError(
                 f"The encoder gives other features here than in training: largest difference {difference:.2g}, "
-                f"expected at most {self._allowed():g}. {COMPARE}"
+                f"expected at most {self._allowed():g}. {self._changes(self.encoder)}"
             )
         return difference
 

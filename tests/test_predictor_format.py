@@ -1,0 +1,182 @@
+"""The file format as it is described, files of earlier versions, weights elsewhere, what changed since training."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import TextClassifier, load_predictor
+from pipeline.encoder.tolerance import TOLERANCE
+from pipeline.errors import ArtifactError
+from pipeline.predictor.changes import changes
+from pipeline.predictor.file import save_predictor
+from tests.conftest import review_rows
+
+FOLDER = Path(__file__).with_name("predictors")
+DESCRIPTION = Path(__file__).parents[1] / "docs" / "predictor-file.md"
+GOLDEN = sorted(FOLDER.glob("*.joblib"))
+TEXTS, LABELS = (list(column) for column in zip(*review_rows(), strict=True))
+
+
+@pytest.fixture(scope="module")
+def described():
+    """The reader that the description prints."""
+    (code,) = re.findall(r"```python\n(.*?)```", DESCRIPTION.read_text(), re.S)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    return names["read"]
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_a_file_of_an_earlier_version_answers_as_it_did(path):
+    expected = json.loads(path.with_suffix(".json").read_text())
+
+    predictor = load_predictor(path)
+
+    # of the whole recipe, probabilities of these tiny random encoders move as their features do
+    atol = {"float32": 1e-5, "int8": 0.02}[predictor.encoder.spec.precision]
+    found = predictor.predict_proba(expected["texts"])
+    np.testing.assert_allclose(found, expected["proba"], atol=atol)
+    assert predictor.self_check() < TOLERANCE["int8"]
+
+
+def test_there_are_files_of_earlier_versions():
+    assert len(GOLDEN) >= 2
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_the_description_is_enough_to_read_a_file(path, described):
+    header, sections, arrays = described(path)
+    predictor = load_predictor(path)
+
+    x = arrays["probe_features"]
+    scores = ((x - arrays["mean"]) / arrays["scale"]) @ arrays["coef"].T + arrays[
+        "intercept"
+    ]
+    second = 1 / (1 + np.exp(-scores[:, 0]))
+    np.testing.assert_allclose(arrays["probe_proba"][:, 1], second, atol=1e-12)
+    assert header["head"]["classes"] == predictor.classes_.tolist()
+    assert set(header["weights"]) < set(sections)
+
+
+def test_the_description_names_every_field_of_the_header(described, bundled):
+    header, sections, arrays = described(bundled)
+    text = DESCRIPTION.read_text()
+
+    named = [*header, *header["encoder"], *header["head"]]
+    assert not [name for name in named if f"`{name}`" not in text]
+    assert not [
+        name for name in arrays if f"`{name}.array`" not in text and "." not in name
+    ]
+    assert {"config.json", "tokenizer.json"} < set(sections)
+
+
+@pytest.fixture(scope="module")
+def bundled(tiny_encoder, tmp_path_factory):
+    classifier = TextClassifier(str(tiny_encoder), pooling="mean", C=1.0)
+    path = tmp_path_factory.mktemp("bundled") / "predictor.joblib"
+    save_predictor(classifier.fit(TEXTS, LABELS).predictor_, path)
+    return path
+
+
+@pytest.fixture
+def referring(job, reviews, tiny_encoder, tmp_path):
+    """A job whose predictor names its encoder's weights only, and the encoder's folder."""
+    folder = tmp_path / "encoder"
+    shutil.copytree(tiny_encoder, folder)
+    done = job.train(reviews, folder, "--C", "1", "--encoder-in-predictor", "reference")
+    assert done.status == 0, done.err
+    return job.artifacts / "latest" / "predictor.joblib", folder
+
+
+def test_a_predictor_may_name_its_weights_only(referring, described):
+    path, folder = referring
+    header, sections, _ = described(path)
+
+    assert not [name for name in sections if name.endswith(".safetensors")]
+    assert header["elsewhere"]["encoder"] == str(folder)
+    assert load_predictor(path).predict(["the film is good"]).shape == (1,)
+    assert load_predictor(path).self_check() == pytest.approx(0, abs=1e-5)
+
+
+def test_weights_elsewhere_that_moved_are_found_where_one_says(referring, tmp_path):
+    path, folder = referring
+    moved = folder.rename(tmp_path / "moved")
+
+    with pytest.raises(
+        ArtifactError, match=r"names its encoder's weights only .* Pass"
+    ):
+        load_predictor(path).predict(["a film"])
+    assert load_predictor(path, encoder=moved).predict(["a film"]).shape == (1,)
+
+
+def test_weights_elsewhere_that_changed_are_refused(referring):
+    path, folder = referring
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+
+    with pytest.raises(ArtifactError, match=r"the predictor was trained with"):
+        load_predictor(path).predict(["a film"])
+
+
+def test_only_the_export_runs_again_when_the_weights_move_out(
+    trained, reviews, tiny_encoder
+):
+    done = trained.train(
+        reviews, tiny_encoder, "--C", "1", "--encoder-in-predictor", "reference"
+    )
+
+    assert done.status == 0, done.err
+    assert trained.ledger()[-1]["stages_run"] == ["ExportPredictor"]
+
+
+def test_int8_has_no_weights_elsewhere(job, reviews, tiny_encoder):
+    done = job.train(
+        reviews,
+        tiny_encoder,
+        *("--precision", "int8", "--encoder-in-predictor", "reference"),
+    )
+
+    assert done.status == 40
+    assert "does not go with --precision int8" in done.err
+
+
+ENGINE = {
+    "engine": "openvino",
+    "version": "2026.4.1",
+    "device": "cpu",
+    "capabilities": ["AVX2"],
+}
+
+
+@pytest.mark.parametrize(
+    ("before", "versions", "said"),
+    [
+        (ENGINE, {}, "Engine, libraries and processor are those of training"),
+        (
+            {**ENGINE, "version": "2026.3.0"},
+            {},
+            "engine openvino 2026.3.0 -> openvino 2026.4.1",
+        ),
+        (
+            {**ENGINE, "capabilities": ["AVX2", "BF16"]},
+            {},
+            "processor AVX2, BF16 -> AVX2",
+        ),
+        ({**ENGINE, "engine": "torch", "device": "cuda"}, {}, "device cuda -> cpu"),
+        (ENGINE, {"numpy": "1.0"}, f"numpy 1.0 -> {np.__version__}"),
+        (None, {}, "The file does not say what it was trained with"),
+    ],
+)
+def test_what_changed_since_training_is_named(before, versions, said):
+    assert said in changes(before, versions, ENGINE)
+
+
+def test_a_library_that_is_missing_here_did_not_change():
+    assert "no-such-library" not in changes(ENGINE, {"no-such-library": "1"}, ENGINE)
