@@ -65,6 +65,7 @@ SOURCES = {
         "pipeline/encoder/quantize.py",
         "pipeline/encoder/quantized.py",
         "pipeline/encoder/calibration.txt",
+        "pipeline/encoder/pieces.py",
         "pipeline/encoder/pooling.py",
         "pipeline/encoder/tokens.py",
     ],
