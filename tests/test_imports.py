@@ -37,7 +37,7 @@ HOMES = {
     "luigi": {"tasks"},
     "rich": {"tasks"},
     "datasets": {"pipeline.datasets"},
-    "jinja2": {"pipeline.pages", "pipeline.report"},
+    "jinja2": {"pipeline.pages", "pipeline.predictor", "pipeline.report"},
     "matplotlib": {"pipeline.pages", "pipeline.report"},
     "huggingface_hub": {"pipeline.hub"},
 }

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from tokenizers import Encoding
 
+APOSTROPHES = "'’"
+
 
 class Piece(NamedTuple):
     """One token of a text.
@@ -54,7 +56,8 @@ class Pieces(NamedTuple):
     def words(self, pieces: Sequence[Piece]) -> list[list[int]]:
         """Return the positions of the pieces of each word; special tokens are of none.
 
-        Pieces make up a word if the tokenizer says so and no white space lies between them.
+        Pieces make up a word if the tokenizer says so and no white space lies between them, or if nothing but an
+        apostrophe parts them.
 
         Parameters
         ----------
@@ -72,9 +75,24 @@ class Pieces(NamedTuple):
         return words
 
     def _is_one_word(self, last: Piece, piece: Piece) -> bool:
+        if last.end == piece.begin and (
+            self._is_inner_apostrophe(piece.begin)
+            or self._is_inner_apostrophe(last.end - 1)
+        ):
+            return True
         between = self.text[last.end : piece.begin + 1]
         is_same = piece.word is not None and piece.word == last.word
         return is_same and not any(sign.isspace() for sign in between)
+
+    def _is_inner_apostrophe(self, at: int) -> bool:
+        """Tell whether there is an apostrophe between letters, as in ``isn't``."""
+        around = self.text[max(0, at - 1) : at + 2]
+        return (
+            len(around) == 3
+            and around[1] in APOSTROPHES
+            and around[0].isalpha()
+            and around[2].isalpha()
+        )
 
 
 def pieces_of(encoding: Encoding) -> list[Piece]:
