@@ -38,7 +38,7 @@ HOMES = {
     "rich": {"tasks"},
     "datasets": {"pipeline.datasets"},
     "jinja2": {"pipeline.pages", "pipeline.predictor", "pipeline.report"},
-    "matplotlib": {"pipeline.pages", "pipeline.report"},
+    "matplotlib": {"pipeline.pages", "pipeline.predictor", "pipeline.report"},
     "huggingface_hub": {"pipeline.hub"},
 }
 

@@ -169,7 +169,7 @@ class Explanation:
             *self._bars(),
         ]
         if self.base is not None:
-            lines.append(f"{self.base:+8.3f}  base (features as the mean of training)")
+            lines.append(f"{self.base:+8.3f}  base: an average text")
             lines += [
                 f"{word.contribution or 0.0:+8.3f}  {readable(word.text)}, added by the tokenizer"
                 for word in self.special
@@ -199,4 +199,5 @@ class Explanation:
         rest = self.largest()[N_WORDS:]
         if rest:
             total = sum(word.contribution or 0.0 for word in rest)
-            yield f"{total:+8.3f}  {len(rest)} other words together"
+            words = "words together" if len(rest) > 1 else "word"
+            yield f"{total:+8.3f}  {len(rest)} other {words}"

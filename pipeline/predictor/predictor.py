@@ -282,7 +282,9 @@ class Predictor:
         from pipeline.predictor.look import look
 
         explanation = self.explain(text, artifacts=artifacts)
-        return look(self.encoder, self._loaded_head(), explanation, self.card)
+        (features,) = self.transform([text])
+        head = self._loaded_head()
+        return look(self.encoder, head, explanation, features, self.card)
 
 
 def checked_texts(texts: Iterable[str]) -> list[str]:
