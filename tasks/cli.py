@@ -104,6 +104,26 @@ def _parser() -> argparse.ArgumentParser:
         help="the page to write (default: comparison.html, here)",
     )
     compare.set_defaults(run=_compare)
+    look = commands.add_parser(
+        "look",
+        parents=[folder],
+        help="what becomes of a text until it has its label: one page, and its words' contributions",
+    )
+    look.add_argument("text", metavar="TEXT", help="what to look at; - reads it")
+    look.add_argument(
+        "--predictor",
+        type=Path,
+        metavar="PATH",
+        help="default: latest/predictor.joblib in the artifacts folder",
+    )
+    look.add_argument(
+        "--out",
+        type=Path,
+        default=Path("look.html"),
+        metavar="FILE",
+        help="the page to write (default: look.html, here)",
+    )
+    look.set_defaults(run=_look)
     forget = commands.add_parser(
         "forget",
         parents=[folder],
@@ -215,19 +235,50 @@ def _unpin(options: Options) -> int:
 
 def _compare(options: Options) -> int:
     from pipeline.report.render import comparison_markdown, render_comparison
-    from pipeline.storage import replace_file
     from tasks.compare import compare
 
     found = compare(_existing(options.artifacts), (options.first, options.second))
     print(comparison_markdown(found))
+    _write_page(options.html, render_comparison(found), "--html")
+    return 0
+
+
+def _look(options: Options) -> int:
+    from pipeline import load_predictor
+
+    root = options.artifacts
+    predictor = load_predictor(
+        options.predictor or root / "latest" / "predictor.joblib"
+    )
+    text = _given(options.text)
+    artifacts = root if root.is_dir() else None
+    print(predictor.explain(text, artifacts=artifacts))
+    _write_page(options.out, predictor.look(text, artifacts=artifacts), "--out")
+    return 0
+
+
+def _given(text: str) -> str:
+    """Return a text, or what stands on standard input instead of a dash."""
+    return sys.stdin.read().removesuffix("\n") if text == "-" else text
+
+
+def _write_page(path: Path, html: str, option: str) -> None:
+    """Write a page and tell where.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be written there.
+    """
+    from pipeline.storage import replace_file
+
     try:
-        replace_file(options.html, render_comparison(found).encode())
+        replace_file(path, html.encode())
     except OSError as error:
         raise ConfigError(
-            f"{options.html} cannot be written ({error.strerror}). Pass --html FILE."
+            f"{path} cannot be written ({error.strerror}). Pass {option} FILE."
         ) from error
-    print(f"page  {options.html}")
-    return 0
+    print(f"page  {path}")
 
 
 def _forget(options: Options) -> int:
@@ -235,8 +286,7 @@ def _forget(options: Options) -> int:
     from tasks.inventory import said
 
     root = _existing(options.artifacts)
-    text = sys.stdin.read().removesuffix("\n") if options.text == "-" else options.text
-    found = forget(root, text)
+    found = forget(root, _given(options.text))
     for line in found.removed:
         print(f"removed {line}")
     for line in found.traces:

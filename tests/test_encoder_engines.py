@@ -76,6 +76,61 @@ def test_an_engine_gives_what_transformers_gives(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("layer", [-1, -2, 1, 0])
+@pytest.mark.parametrize("kind", FAMILY)
+def test_every_layer_of_every_token_is_what_transformers_gives(
+    tmp_path, kind, layer, backend
+):
+    folder = save_kind(tmp_path / kind, kind)
+    encoder, reference = load_both(folder, backend, pooling="mean", layer=layer)
+    ids = encoder.tokenize(TEXTS).ids
+
+    found, expected = encoder.token_states(ids), reference.token_states(ids)
+
+    assert len(found.layers) == {-1: 3, -2: 2, 1: 2, 0: 1}[layer]
+    kept = found.mask.astype(bool)
+    for ours, theirs in zip(found.layers, expected.layers, strict=True):
+        np.testing.assert_allclose(ours[kept], theirs[kept], atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [-1, 2, 1, 0])
+@pytest.mark.parametrize("kind", KINDS)
+def test_features_are_the_mean_of_the_tokens_of_the_last_layer(tmp_path, kind, layer):
+    """Of every architecture; some normalise once more behind the last layer."""
+    folder = save_kind(tmp_path / kind, kind)
+    encoder = load_encoder(
+        str(folder), pooling="mean", layer=layer, max_length=N_POSITIONS
+    )
+
+    states = encoder.token_states(encoder.tokenize(TEXTS).ids)
+
+    weights = states.mask[:, :, None]
+    means = (states.layers[-1] * weights).sum(1) / weights.sum(1)
+    np.testing.assert_allclose(means, encoder.encode(TEXTS), atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_first_token_of_the_last_layer_is_the_cls_feature(tmp_path, backend):
+    """There the engine computes the last layer for the first token alone, by other sums."""
+    folder = save_kind(tmp_path / "bert", "bert")
+    encoder, _ = load_both(folder, backend, pooling="cls")
+
+    states = encoder.token_states(encoder.tokenize(TEXTS).ids)
+
+    np.testing.assert_allclose(
+        states.layers[-1][:, 0], encoder.encode(TEXTS), atol=1e-5
+    )
+
+
+def test_a_model_in_training_mode_is_refused_for_its_layers_too(tmp_path):
+    _, reference = load_both(save_kind(tmp_path / "bert", "bert"), "torch")
+    reference.engine.model.train()
+
+    with pytest.raises(EncoderError, match=r"Call encoder\.engine\.model\.eval"):
+        reference.token_states(reference.tokenize(["a film"]).ids)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_trained_pooler_is_run_by_every_engine(tmp_path, backend):
     folder = save_kind(tmp_path / "bert", "bert")
     encoder, reference = load_both(folder, backend, pooling="pooler")

@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import Unigram
 
 from pipeline import load_encoder
 from pipeline.encoder import tokens as tokens_module
@@ -178,3 +180,64 @@ def test_texts_that_look_alike_are_texts_of_their_own(tokenizers, one, other):
 
     assert row_key(one) != row_key(other)
     assert a.tolist() != b.tolist()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", [*MANY_SCRIPTS, "", "a \ud800 film", *LONG.values()])
+def test_pieces_are_the_ids_that_are_encoded(tokenizers, small_pieces, kind, text):
+    cutter = TokenCutter(tokenizers[kind], 8, 0)
+
+    pieces = cutter.pieces(text)
+
+    tokens = cutter([text])
+    assert [piece.id for piece in pieces.kept] == tokens.ids[0].tolist()
+    assert pieces.n_tokens == tokens.n_tokens[0]
+    places = [piece for piece in pieces.kept + pieces.cut if not piece.is_special]
+    assert all(0 <= p.begin <= p.end <= len(pieces.text) for p in places)
+    assert not any(piece.is_special for piece in pieces.cut)
+    if len(text) < 200:  # else what is cut off is only counted
+        assert len(pieces.kept) + len(pieces.cut) == pieces.n_tokens or text == ""
+
+
+def words_of(pieces, part):
+    return [
+        pieces.text[part[word[0]].begin : part[word[-1]].end].strip()
+        for word in pieces.words(part)
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pieces_are_joined_to_the_words_of_the_text(tokenizers, kind):
+    pieces = TokenCutter(tokenizers[kind], 40, 0).pieces("the fi\u0434lm is good")
+
+    assert words_of(pieces, pieces.kept) == ["the", "fi\u0434lm", "is", "good"]
+
+
+def test_a_word_that_is_cut_is_in_both_parts(tokenizers):
+    pieces = TokenCutter(tokenizers["bert"], 5, 0).pieces("the cafe film")
+
+    assert [piece.token for piece in pieces.kept] == [
+        *("[CLS]", "the", "c", "##a", "[SEP]")
+    ]
+    assert words_of(pieces, pieces.kept) == ["the", "ca"]
+    assert words_of(pieces, pieces.cut) == ["fe", "film"]
+
+
+def test_white_space_ends_a_word_where_the_tokenizer_knows_none():
+    tokenizer = Tokenizer(Unigram([("<unk>", 0.0), *((c, -9.0) for c in "adgo ")], 0))
+
+    pieces = TokenCutter(tokenizer, 40, 0).pieces("a good dog")
+
+    assert {piece.word for piece in pieces.kept} == {0}
+    assert words_of(pieces, pieces.kept) == ["a", "good", "dog"]
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "xlm-roberta"])
+def test_an_apostrophe_inside_a_word_does_not_end_it(tokenizers, kind):
+    text = "'the film's plot isn’t a' b"
+
+    pieces = TokenCutter(tokenizers[kind], 40, 0).pieces(text)
+
+    found = words_of(pieces, pieces.kept)
+    assert {"film's", "isn’t", "b"} <= set(found)
+    assert kind == "xlm-roberta" or {"the", "a"} <= set(found)  # it splits at spaces

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lower may be imported by higher, never the reverse, and one of a level never by another of it.
 LEVELS = [
     {"errors"},
-    {"config"},
+    {"config", "pages"},
     {"storage"},
     {"hub"},
     {"datasets", "splitting", "encoder"},
@@ -37,8 +37,8 @@ HOMES = {
     "luigi": {"tasks"},
     "rich": {"tasks"},
     "datasets": {"pipeline.datasets"},
-    "jinja2": {"pipeline.report"},
-    "matplotlib": {"pipeline.report"},
+    "jinja2": {"pipeline.pages", "pipeline.predictor", "pipeline.report"},
+    "matplotlib": {"pipeline.pages", "pipeline.predictor", "pipeline.report"},
     "huggingface_hub": {"pipeline.hub"},
 }
 
@@ -131,13 +131,13 @@ DIRECT = {
     "pipeline.storage.owners": "reads /proc",
     "pipeline.storage.publish": "copies where links cannot be made",
     "pipeline.encoder.batching": "reads /sys",
-    "pipeline.report.canvas": "gives matplotlib a folder that goes at once",
+    "pipeline.pages.canvas": "gives matplotlib a folder that goes at once",
     "pipeline.predictor.file": "reads the user's file, from wherever it is",
     "pipeline.predictor.export": "reads the encoder's weights, which are not ours",
     "tasks.explain": "draws into a folder that goes at once",
     "tasks.forget": "looks through every byte, whatever the file is",
 }
-WATCHED = ("storage", "features", "heads", "evaluation", "report", "predictor")
+WATCHED = ("storage", "features", "heads", "evaluation", "report", "predictor", "pages")
 METHODS = {
     *("open", "write_text", "write_bytes", "read_bytes", "read_text", "mkdir"),
     *("rename", "unlink", "rmdir", "symlink_to", "hardlink_to", "chmod", "touch"),

@@ -39,8 +39,11 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_the_packages_their_templates_and_the_sample(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
 
-    templates = ("report.html.j2", "macros.html.j2", "style.css.j2", "page.js")
+    templates = ("report.html.j2", "page.js")
     assert {f"pipeline/report/templates/{name}" for name in templates} <= names
+    frame = ("macros.html.j2", "style.css.j2")
+    assert {f"pipeline/pages/templates/{name}" for name in frame} <= names
+    assert "pipeline/predictor/templates/look.html.j2" in names
     assert "pipeline/report/report.schema.json" in names
     assert "tasks/cli.py" in names
     assert {"pipeline/py.typed", "tasks/py.typed"} <= names

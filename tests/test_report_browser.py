@@ -5,7 +5,9 @@ import shutil
 
 import pytest
 
+from pipeline import TextClassifier
 from pipeline.report.render import render_comparison, render_html
+from tests.conftest import review_rows
 from tests.reports import REPORTS, comparison
 
 CHROMIUM, DRIVER = (shutil.which(name) or "" for name in ("chromium", "chromedriver"))
@@ -17,6 +19,12 @@ OPTIONS = (
     *("--no-first-run", "--disable-background-networking", "--disable-sync"),
     *("--disable-component-update", "--disable-dev-shm-usage"),
 )
+LOOKS = {  # pooling, classes, text
+    "look": ("mean", 2, "the film is good, but the plot was never bright"),
+    "look-hostile": ("mean", 2, "<script>alert(1)</script> \x1b[31m \x00 & <b> 日本"),
+    "look-many": ("cls", 12, "the film was not dull " * 60),
+    "look-empty": ("max", 3, ""),
+}
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
@@ -40,9 +48,12 @@ def browser(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, tiny_encoder):
     """Every page on disk."""
     path = tmp_path_factory.mktemp("pages")
+    for name, (pooling, k, text) in LOOKS.items():
+        page = look_page(tiny_encoder, pooling, k, text)
+        (path / f"{name}.html").write_text(page, encoding="utf-8")
     for name, make in REPORTS.items():
         (path / f"{name}.html").write_text(render_html(make()), encoding="utf-8")
     page = render_comparison(comparison())
@@ -71,6 +82,14 @@ def show(browser, folder):
     return run
 
 
+def look_page(encoder, pooling, k, text):
+    """Return the page of a text; classes are random and their names hostile."""
+    texts = [text for text, _ in review_rows()]
+    labels = [f"<b>class {i % k}</b>" for i in range(len(texts))]
+    classifier = TextClassifier(str(encoder), pooling=pooling, C=1.0, max_length=64)
+    return classifier.fit(texts, labels).predictor_.look(text)
+
+
 def requests(browser):
     """Return the addresses asked for since the page was opened."""
     entries = [json.loads(entry["message"]) for entry in browser.get_log("performance")]
@@ -97,7 +116,7 @@ def heading(browser, table, number):
     )
 
 
-@pytest.mark.parametrize("name", [*REPORTS, "comparison"])
+@pytest.mark.parametrize("name", [*REPORTS, "comparison", *LOOKS])
 @pytest.mark.parametrize("size", SIZES)
 def test_page_opens_without_errors_requests_or_overflow(show, folder, name, size):
     browser = show(name, size)
@@ -126,6 +145,22 @@ def test_page_is_drawn_at_both_widths_in_both_schemes(show, tmp_path, size, sche
     assert (brightness(ground) > 128) == light
     assert (brightness(ink) < 128) == light
     assert path.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_can_be_read_on_their_tints(show, scheme):
+    browser = show("look", "phone", scheme)
+
+    ground, ink = (
+        browser.execute_script(
+            "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]",
+            *(".frostbert-explanation", name),
+        )
+        for name in ("backgroundColor", "color")
+    )
+
+    assert (brightness(ground) > 128) == (scheme == "light")
+    assert (brightness(ink) < 128) == (scheme == "light")
 
 
 def brightness(colour):

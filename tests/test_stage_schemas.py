@@ -102,8 +102,6 @@ SOURCES = {
             for name in (
                 "advice",
                 "build",
-                "canvas",
-                "colours",
                 "compare",
                 "curve",
                 "data",
@@ -121,13 +119,13 @@ SOURCES = {
                 "words",
             )
         ),
+        *(f"pipeline/pages/{name}.py" for name in ("canvas", "colours", "frame")),
+        "pipeline/pages/templates/macros.html.j2",
+        "pipeline/pages/templates/style.css.j2",
         "pipeline/report/report.schema.json",
         *(
             f"pipeline/report/templates/{name}"
-            for name in (
-                *("macros.html.j2", "page.js", "report.html.j2", "report.md.j2"),
-                "style.css.j2",
-            )
+            for name in ("page.js", "report.html.j2", "report.md.j2")
         ),
     ],
     "ExportPredictor": [

@@ -37,6 +37,22 @@ class Tokens(NamedTuple):
         return np.fromiter(map(len, self.ids), np.int32, len(self.ids))
 
 
+class TokenStates(NamedTuple):
+    """One batch as the encoder computes it, before pooling.
+
+    Attributes
+    ----------
+    input_ids, mask : ndarray of int64, shape (n, t)
+        Padding has the mask 0.
+    layers : list of ndarray of float32, each of shape (n, t, d)
+        The embeddings, then what each layer gives, up to the one that features are made of.
+    """
+
+    input_ids: NDArray[np.int64]
+    mask: NDArray[np.int64]
+    layers: list[NDArray[np.float32]]
+
+
 @dataclass(frozen=True)
 class EncodedRows:
     """Some of the texts, encoded.

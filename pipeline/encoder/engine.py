@@ -67,6 +67,15 @@ class Engine(Protocol):
         """Return the features of a batch: ids (n, t) and mask (n, t), 1 for tokens and 0 for padding -> (n, d)."""
         ...
 
+    def hidden_states(
+        self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
+    ) -> list[NDArray[np.float32]]:
+        """Return what features are pooled from: (n, t), (n, t) -> the embeddings, then each layer's output, (n, t, d).
+
+        The last is that of the layer that is asked for. Rows of padding hold numbers without a meaning.
+        """
+        ...
+
 
 def make_engine(
     checkpoint: Checkpoint, spec: EncoderSpec, compute: ComputeSpec

@@ -1,5 +1,6 @@
 """ONNX Runtime on the processor: the engine of int8, and another one for float32."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,8 @@ class OnnxEngine:
 
     def __init__(self, bert: Bert, spec: EncoderSpec) -> None:
         check_pooler(bert, spec)
-        self._run = Compiled(
-            bert, pooling=spec.pooling, n_layers=layers_to_run(bert, spec)
-        )
+        self._bert, self._n_layers = bert, layers_to_run(bert, spec)
+        self._run = Compiled(bert, pooling=spec.pooling, n_layers=self._n_layers)
         self.n_parameters = bert.n_parameters
         self.identity: dict[str, Any] = {  # Any: JSON values
             "engine": "onnxruntime",
@@ -57,6 +57,23 @@ class OnnxEngine:
             If ONNX Runtime cannot run the graph on this batch.
         """
         return self._run(input_ids, mask)[0]
+
+    def hidden_states(
+        self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
+    ) -> list[NDArray[np.float32]]:
+        """Return the hidden states of a batch: (n, t), (n, t) -> of each layer (n, t, d).
+
+        Raises
+        ------
+        EngineError
+            If ONNX Runtime cannot run the graph on this batch.
+        """
+        return self._run_layers(input_ids, mask)
+
+    @cached_property
+    def _run_layers(self) -> "Compiled":
+        """The graph that keeps every token, made when it is first asked for."""
+        return Compiled(self._bert, pooling=None, n_layers=self._n_layers)
 
 
 def capabilities() -> list[str]:
@@ -81,7 +98,12 @@ class Compiled:
     """
 
     def __init__(
-        self, bert: Bert, *, pooling: str, n_layers: int, probed: int | None = None
+        self,
+        bert: Bert,
+        *,
+        pooling: str | None,
+        n_layers: int,
+        probed: int | None = None,
     ) -> None:
         self._pad_id = bert.pad_id
         options = ort.SessionOptions()
@@ -121,7 +143,7 @@ class Compiled:
 
 
 def _written(
-    bert: Bert, pooling: str, n_layers: int, probed: int | None
+    bert: Bert, pooling: str | None, n_layers: int, probed: int | None
 ) -> tuple[bytes, dict[str, Array]]:
     """Return a graph as bytes, and its tables; what it was written with is gone before memory is needed again."""
     ops = OnnxOps()

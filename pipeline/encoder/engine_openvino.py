@@ -39,13 +39,10 @@ class OpenVinoEngine:
 
     def __init__(self, bert: Bert, spec: EncoderSpec) -> None:
         check_pooler(bert, spec)
-        ops = OpenVinoOps()
-        outputs = write_graph(
-            ops, bert, pooling=spec.pooling, n_layers=layers_to_run(bert, spec)
-        )
-        self._request = compile_graph(ops.model(outputs), HINT[spec.precision])
+        self._bert, self._spec = bert, spec
+        self._request = self._compile(spec.pooling)
+        self._request_layers: ov.InferRequest | None = None
         self._lock = Lock()
-        self._pad_id = bert.pad_id
         self.n_parameters = bert.n_parameters
         self.identity: dict[str, Any] = {  # Any: JSON values
             "engine": "openvino",
@@ -64,10 +61,40 @@ class OpenVinoEngine:
         EngineError
             If OpenVINO cannot run the graph on this batch.
         """
-        inputs = graph_inputs(input_ids, mask, self._pad_id)
+        with self._lock:
+            return self._infer(self._request, input_ids, mask)[0]
+
+    def hidden_states(
+        self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
+    ) -> list[NDArray[np.float32]]:
+        """Return the hidden states of a batch: (n, t), (n, t) -> of each layer (n, t, d).
+
+        Raises
+        ------
+        EngineError
+            If OpenVINO cannot run the graph on this batch.
+        """
+        with self._lock:
+            if self._request_layers is None:  # made when it is first asked for
+                self._request_layers = self._compile(None)
+            return self._infer(self._request_layers, input_ids, mask)
+
+    def _compile(self, pooling: str | None) -> ov.InferRequest:
+        ops, n_layers = OpenVinoOps(), layers_to_run(self._bert, self._spec)
+        outputs = write_graph(ops, self._bert, pooling=pooling, n_layers=n_layers)
+        return compile_graph(ops.model(outputs), HINT[self._spec.precision])
+
+    def _infer(
+        self,
+        request: ov.InferRequest,
+        input_ids: NDArray[np.int64],
+        mask: NDArray[np.int64],
+    ) -> list[NDArray[np.float32]]:
+        """Return the outputs, as arrays of their own; while the lock is held."""
+        inputs = graph_inputs(input_ids, mask, self._bert.pad_id)
         try:
-            with self._lock:
-                return np.array(self._request.infer(inputs, share_inputs=True)[0])
+            found = request.infer(inputs, share_inputs=True)
+            return [np.array(found[i]) for i in range(len(found))]
         except RuntimeError as error:
             raise EngineError(
                 f"OpenVINO failed on a batch of shape {input_ids.shape}: {shown(str(error), 200)}. "

@@ -61,17 +61,27 @@ class TorchEngine:
         return found
 
     @torch.inference_mode()
+    def hidden_states(
+        self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
+    ) -> list[NDArray[np.float32]]:
+        """Return the hidden states of a batch: (n, t), (n, t) -> of each layer (n, t, d)."""
+        places = position_ids(input_ids, self._pad_id).astype(np.int64)
+        tensors = self._moved(input_ids, places, mask)
+        states = self._model.hidden_states(*tensors)
+        return [np.asarray(x.float().cpu().numpy()) for x in states]
+
+    @torch.inference_mode()
     def _features(
         self,
         input_ids: NDArray[np.int64],
         positions: NDArray[np.int64],
         mask: NDArray[np.int64],
     ) -> NDArray[np.float32]:
-        tensors = (
-            torch.from_numpy(array).to(self._device)
-            for array in (input_ids, positions, mask)
-        )
+        tensors = self._moved(input_ids, positions, mask)
         return np.asarray(self._model(*tensors).float().cpu().numpy())
+
+    def _moved(self, *arrays: NDArray[np.int64]) -> list[Tensor]:
+        return [torch.from_numpy(array).to(self._device) for array in arrays]
 
 
 class _Model:
@@ -85,12 +95,7 @@ class _Model:
 
     def __call__(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         """Return features: ids, positions and mask of shape (n, t) -> (n, d)."""
-        x = (
-            self._tensor(self._bert.words)[ids]
-            + self._tensor(self._bert.positions)[positions]
-        )
-        x = self._norm(x, self._bert.norm)
-        seen = None if mask.all() else mask.bool()[:, None, None, :]  # (n, 1, 1, t)
+        x, seen = self._embeddings(ids, positions), _seen(mask)
         only_first = ends_in_first_token(self._pooling, len(self._layers))
         for layer in self._layers[: len(self._layers) - only_first]:
             x = self._layer(layer, x, x, seen)
@@ -100,6 +105,20 @@ class _Model:
             assert self._bert.pooler is not None  # as the engine saw
             return torch.tanh(self._linear(x[:, 0], self._bert.pooler))
         return POOLINGS[self._pooling](x.float(), mask)
+
+    def hidden_states(
+        self, ids: Tensor, positions: Tensor, mask: Tensor
+    ) -> list[Tensor]:
+        """Return what the embeddings and then each layer give of every token, (n, t, d)."""
+        states, seen = [self._embeddings(ids, positions)], _seen(mask)
+        for layer in self._layers:
+            states.append(self._layer(layer, states[-1], states[-1], seen))
+        return states
+
+    def _embeddings(self, ids: Tensor, positions: Tensor) -> Tensor:
+        words, places = self._bert.words, self._bert.positions
+        rows = self._tensor(words)[ids] + self._tensor(places)[positions]
+        return self._norm(rows, self._bert.norm)
 
     def _layer(
         self, layer: Layer, x: Tensor, states: Tensor, seen: Tensor | None
@@ -137,3 +156,8 @@ class _Model:
             known = torch.tensor(array, dtype=self._dtype, device=self._device)
             self._tensors[id(array)] = known
         return known
+
+
+def _seen(mask: Tensor) -> Tensor | None:
+    """Return which tokens are looked at, (n, 1, 1, t), or None for all: (n, t) ->."""
+    return None if mask.all() else mask.bool()[:, None, None, :]

@@ -73,23 +73,55 @@ class TransformersEngine:
         EncoderError
             If the model was set to training mode.
         """
-        if self.model.training:
-            raise EncoderError(
-                "The encoder was set to training mode, where dropout makes features random. "
-                "Call encoder.engine.model.eval()."
-            )
+        self._check_mode()
         found, n_halved = halving(self._features, input_ids, mask)
         self.n_halved += n_halved
         return found
 
     @torch.inference_mode()
+    def hidden_states(
+        self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
+    ) -> list[NDArray[np.float32]]:
+        """Return the hidden states of a batch: (n, t), (n, t) -> of each layer (n, t, d).
+
+        Raises
+        ------
+        EncoderError
+            If the model was set to training mode.
+        """
+        self._check_mode()
+        inputs = self._inputs(input_ids, mask)
+        out = self.model(**inputs, output_hidden_states=True)
+        states, layer = list(out.hidden_states), self._spec.layer
+        if (
+            layer == -1
+        ):  # where an architecture normalises once more, it is not the same
+            states[-1] = out.last_hidden_state
+        kept = states[: layer % len(states) + 1]
+        return [np.asarray(x.float().cpu().numpy()) for x in kept]
+
+    def _check_mode(self) -> None:
+        if self.model.training:
+            raise EncoderError(
+                "The encoder was set to training mode, where dropout makes features random. "
+                "Call encoder.engine.model.eval()."
+            )
+
+    def _inputs(
+        self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
+    ) -> dict[str, torch.Tensor]:
+        arrays = {"input_ids": input_ids, "attention_mask": mask}
+        return {
+            name: torch.from_numpy(array).to(self._device)
+            for name, array in arrays.items()
+            if name in self._takes
+        }
+
+    @torch.inference_mode()
     def _features(
         self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        inputs = {"input_ids": torch.from_numpy(input_ids).to(self._device)}
-        attention_mask = torch.from_numpy(mask).to(self._device)
-        if "attention_mask" in self._takes:
-            inputs["attention_mask"] = attention_mask
+        inputs = self._inputs(input_ids, mask)
         last = self._spec.layer == -1
         out = self.model(**inputs, **({} if last else {"output_hidden_states": True}))
         if self._spec.pooling == "pooler":
@@ -98,7 +130,11 @@ class TransformersEngine:
             out.last_hidden_state if last else out.hidden_states[self._spec.layer]
         )  # (n, t, d)
         return np.asarray(
-            POOLINGS[self._spec.pooling](hidden.float(), attention_mask).cpu().numpy()
+            POOLINGS[self._spec.pooling](
+                hidden.float(), torch.from_numpy(mask).to(self._device)
+            )
+            .cpu()
+            .numpy()
         )  # (n, d)
 
 

@@ -19,6 +19,7 @@ from pipeline.encoder.ahead import one_ahead
 from pipeline.encoder.batching import (
     EncodedRows,
     Tokens,
+    TokenStates,
     batches_by_length,
     cpu_batch_tokens,
     largest_cache_bytes,
@@ -167,6 +168,18 @@ class Encoder:
             yield EncodedRows(rows, features, tokens.n_tokens[rows], n_padded)
         if self.n_halved > n_halved:  # the next texts need not fail first
             self.batch_tokens = max(1, self.batch_tokens // 2)
+
+    def token_states(self, ids: Sequence[NDArray[np.int32]]) -> TokenStates:
+        """Return what the features of a few tokenized texts are pooled from, as one batch.
+
+        Parameters
+        ----------
+        ids : sequence of n ndarrays of int32
+            `Tokens.ids`. Everything is kept, so memory grows with n, the longest text and the number of layers.
+        """
+        input_ids, mask = padded(ids, self.checkpoint.pad_id)
+        layers = self.engine.hidden_states(input_ids, mask)
+        return TokenStates(input_ids, mask, layers)
 
     def _forward(self, tokens: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         return self.engine(*padded(tokens, self.checkpoint.pad_id))

@@ -25,7 +25,12 @@ LOWEST = -3e38
 
 
 def write_graph(
-    ops: Ops, bert: Bert, *, pooling: str, n_layers: int, probed: int | None = None
+    ops: Ops,
+    bert: Bert,
+    *,
+    pooling: str | None,
+    n_layers: int,
+    probed: int | None = None,
 ) -> list[Node]:
     """Write the graph and return its outputs, of which the first are the features, float32 (n, d).
 
@@ -34,7 +39,8 @@ def write_graph(
     ops : Ops
         Of the engine that will run it.
     bert : Bert
-    pooling : {"cls", "mean", "max", "pooler"}
+    pooling : {"cls", "mean", "max", "pooler"} or None
+        None keeps every token: the outputs are the hidden states, float32 (n, t, d), those of the embeddings first.
     n_layers : int
         How many layers are run, 0 to all.
     probed : int, optional
@@ -46,13 +52,20 @@ def write_graph(
 
 class _Graph:
     def __init__(
-        self, ops: Ops, bert: Bert, pooling: str, n_layers: int, probed: int | None
+        self,
+        ops: Ops,
+        bert: Bert,
+        pooling: str | None,
+        n_layers: int,
+        probed: int | None,
     ) -> None:
         self.ops, self.bert, self.pooling, self.n_layers = ops, bert, pooling, n_layers
         self.probed = None if probed is None else bert.layers[probed]
         self.seen: list[Node] = []  # what the probed layer's linear maps get
 
     def outputs(self) -> list[Node]:
+        if self.pooling is None:
+            return self.hidden_states()
         x = self.embeddings()
         only_first = ends_in_first_token(self.pooling, self.n_layers)
         for layer in self.bert.layers[: self.n_layers - only_first]:
@@ -61,6 +74,14 @@ class _Graph:
             last = self.bert.layers[self.n_layers - 1]
             x = self.layer(last, *self.first_token(last, x))
         return [self.pooled(x, only_first), *self.seen]
+
+    def hidden_states(self) -> list[Node]:
+        """Return what the embeddings and then each layer give of every token, (n, t, d)."""
+        states = [self.embeddings()]
+        for layer in self.bert.layers[: self.n_layers]:
+            x = states[-1]
+            states.append(self.layer(layer, x, self.attention(layer, x)))
+        return [self.ops.by_text(x, self.bert.dim) for x in states]
 
     def embeddings(self) -> Node:
         ops, bert = self.ops, self.bert

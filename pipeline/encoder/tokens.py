@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from pipeline.encoder.batching import Tokens
+from pipeline.encoder.pieces import Piece, Pieces, pieces_of
 from pipeline.errors import EncoderError
 
 SURROGATES = re.compile("[\ud800-\udfff]")
@@ -54,6 +55,25 @@ class TokenCutter:
             ids += [np.array(row or [self._filler], dtype=np.int32) for row, _ in found]
             counts += [n for _, n in found]
         return Tokens(ids, np.array(counts, dtype=np.int32))
+
+    def pieces(self, text: str) -> Pieces:
+        """Return the pieces of one text as it is encoded, and those that are cut off.
+
+        Behind the first `LONG_CHARS` characters of a text, what is cut off is only counted.
+        """
+        (ids,), (n_tokens,) = self([text])
+        text = SURROGATES.sub("\ufffd", text)
+        encoding = self._cutting.encode(text[: _cut_at(text, LONG_CHARS)])
+        if encoding.ids != ids.tolist():  # little but white space there, or no token
+            encoding = self._cutting.encode(text)
+        kept = pieces_of(encoding) or [self._filler_piece()]
+        rest = [pieces_of(part) for part in encoding.overflowing]
+        cut = [piece for part in rest for piece in part if not piece.is_special]
+        return Pieces(text, kept, cut, int(n_tokens))
+
+    def _filler_piece(self) -> Piece:
+        token = self._whole.id_to_token(self._filler) or ""
+        return Piece(self._filler, token, 0, 0, None, is_special=True)
 
     def _short(self, texts: list[str]) -> list[tuple[list[int], int]]:
         whole = [encoding.ids for encoding in self._whole.encode_batch_fast(texts)]

@@ -67,6 +67,21 @@ class Head:
         scores = (features - self.mean) / self.scale @ self.coef.T + self.intercept
         return np.asarray(scores[:, 0] if len(self.classes) == 2 else scores)
 
+    def weights_of(self, k: int) -> tuple[NDArray[np.float64], float]:
+        """Return coefficients, shape (d,), and intercept of the score of one class.
+
+        Of two classes the scores are log odds: that of the first is that of the second with its sign turned.
+
+        Parameters
+        ----------
+        k : int
+            Position in `classes`.
+        """
+        if len(self.classes) > 2:
+            return self.coef[k], float(self.intercept[k])
+        sign = 1.0 if k == 1 else -1.0
+        return sign * self.coef[0], sign * float(self.intercept[0])
+
     def probabilities(self, features: Features) -> NDArray[np.float64]:
         """Return the class probabilities, shape (n, k); rows sum to 1."""
         return probabilities_of(self.decision(features))

@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from pipeline.encoder.frozen import Encoder
     from pipeline.heads.head import Head
+    from pipeline.predictor.explanation import Explanation
 
 
 logger = logging.getLogger(__name__)
@@ -245,6 +247,59 @@ class Predictor:
             ", …" if len(self.classes_) > 5 else ""
         )
         return f"<Predictor: {self._parts.spec.encoder} [{self._parts.spec.pooling}] → {classes}{accuracy}>"
+
+    def explain(
+        self,
+        text: str,
+        *,
+        label: str | int | None = None,
+        artifacts: str | Path | None = None,
+    ) -> "Explanation":
+        """Return the contribution of each word of a text to its score: exact with mean pooling, else by occlusion.
+
+        Parameters
+        ----------
+        text : str
+        label : str or int, optional
+            The class whose score is explained; None: of two classes the second, of more the predicted one.
+        artifacts : str or Path, optional
+            The folder of the run that made this predictor: the training texts most like `text` are then told, too.
+
+        Raises
+        ------
+        ConfigError
+            If `label` is none of `classes_`.
+        DataError
+            If `text` is not a str.
+        """
+        from pipeline.predictor.explain import explain
+
+        features = self.transform([text])
+        head = self._loaded_head()
+        return explain(
+            self.encoder, head, text, features, label=label, artifacts=artifacts
+        )
+
+    def look(self, text: str, *, artifacts: str | Path | None = None) -> str:
+        """Return a page that shows what becomes of a text, step by step with its numbers, until it has its label.
+
+        Parameters
+        ----------
+        text : str
+        artifacts : str or Path, optional
+            As for `explain`.
+
+        Returns
+        -------
+        str
+            HTML that loads nothing.
+        """
+        from pipeline.predictor.look import look
+
+        explanation = self.explain(text, artifacts=artifacts)
+        (features,) = self.transform([text])
+        head = self._loaded_head()
+        return look(self.encoder, head, explanation, features, self.card)
 
 
 def checked_texts(texts: Iterable[str]) -> list[str]:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.canvas import FONT, WIDTH, draw, shown, width_of
-from pipeline.report.colours import LIGHT, SERIES
+from pipeline.pages.canvas import FONT, WIDTH, draw, shown, width_of
+from pipeline.pages.colours import LIGHT, SERIES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,8 +5,8 @@ Every number said is one of ``report.json``, rounded. What is missing is said, t
 
 from typing import Any
 
+from pipeline.pages.canvas import shown
 from pipeline.report import words
-from pipeline.report.canvas import shown
 
 Json = dict[str, Any]  # Any: JSON values
 BASELINES = ("tfidf_logreg", "majority")  # the harder one first

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.canvas import WIDTH, draw, shown
-from pipeline.report.colours import LIGHT, SERIES
+from pipeline.pages.canvas import WIDTH, draw, shown
+from pipeline.pages.colours import LIGHT, SERIES
 from pipeline.report.figures import LEGEND
 
 if TYPE_CHECKING:

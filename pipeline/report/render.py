@@ -1,17 +1,15 @@
 """Writes a report as ``report.json``, ``report.md`` and ``report.html``, and renders the comparison of two runs."""
 
-import base64
-import hashlib
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
+from pipeline.pages.frame import environment
 from pipeline.report import findings, page, words
-from pipeline.report.colours import DARK, LIGHT, variables
 from pipeline.report.tables import tables
 from pipeline.storage import disk
 
@@ -88,32 +86,12 @@ def _write(path: Path, text: str) -> None:
 
 
 def _environment() -> Environment:
-    loader = PackageLoader("pipeline.report")
-    environment = Environment(
-        loader=loader,
-        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["cell"] = _markdown_cell
-    environment.filters["unbroken"] = _unbroken
-    environment.filters["share"] = findings.share
-    script, _, _ = loader.get_source(environment, SCRIPT)
-    environment.globals.update(
-        words=words,
-        findings=findings,
-        light=variables(LIGHT),
-        dark=variables(DARK),
-        script={"text": script, "digest": _digest(script)},
-    )
-    return environment
-
-
-def _digest(script: str) -> str:
-    """Return a script's digest as a page's policy names it: no other script is run."""
-    raw = hashlib.sha256(script.encode()).digest()
-    return f"sha256-{base64.b64encode(raw).decode()}"
+    found = environment("pipeline.report", script=SCRIPT)
+    found.filters["cell"] = _markdown_cell
+    found.filters["unbroken"] = _unbroken
+    found.filters["share"] = findings.share
+    found.globals.update(words=words, findings=findings)
+    return found
 
 
 def _unbroken(text: str) -> Markup:

@@ -3,8 +3,8 @@
 from itertools import pairwise
 from typing import Any
 
+from pipeline.pages.canvas import shown
 from pipeline.report import findings, words
-from pipeline.report.canvas import shown
 
 Json = dict[str, Any]  # Any: JSON values
 Rows = list[list[Any]]  # Any: a label may be a number

@@ -3,7 +3,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from pipeline.report.colours import DARK, LIGHT, SERIES, variables
+from pipeline.pages.colours import DARK, LIGHT, SERIES, variables
 
 SCHEMES = {"light": LIGHT, "dark": DARK}
 # Machado, Oliveira, Fernandes (2009), severity 1.0: linear RGB as seen

@@ -3,12 +3,12 @@ import warnings
 
 import pytest
 
-from pipeline.report.canvas import WIDTH, draw, shown, width_of
-from pipeline.report.colours import LIGHT
+from pipeline.pages.canvas import WIDTH, draw, shown, width_of
+from pipeline.pages.colours import LIGHT
 
 DRAW = (
     "import sys\n"
-    "from pipeline.report.canvas import draw\n"
+    "from pipeline.pages.canvas import draw\n"
     "print(draw('one', lambda axes: axes.plot([0, 1], [2, 3], 'o-', color='#0b6bcb')))\n"
     "print(*sys.modules, file=sys.stderr)\n"
 )

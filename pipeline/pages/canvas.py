@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.colours import LIGHT
+from pipeline.pages.colours import LIGHT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,0 +1,1 @@
+"""How our pages look: colours, drawings, and the frame that every page stands in."""
