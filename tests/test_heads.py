@@ -10,16 +10,15 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.config import HeadSpec
 from pipeline.errors import DataError
-from pipeline.heads import logreg, solvers
+from pipeline.heads import search, solvers
 from pipeline.heads.head import Head, SearchPoint, load_head, save_head
-from pipeline.heads.logreg import (
+from pipeline.heads.logreg import fit_head, to_sklearn
+from pipeline.heads.search import (
     GRID,
     affordable_rows,
     fit_and_predict,
-    fit_head,
     out_of_fold,
     search_c,
-    to_sklearn,
 )
 
 NO_FOLDS = np.zeros(0, dtype=np.int8)  # not read where C is given
@@ -204,8 +203,8 @@ def test_search_has_the_log_loss_of_plain_cross_validation(
     features, y = blobs(n_classes)
     folds = (np.arange(120) % 5).astype(np.int8)
     use_solver(solver)
-    monkeypatch.setattr(logreg, "SEARCH_TOLERANCE", 1e-8)
-    monkeypatch.setattr(logreg, "GRID", (C,))
+    monkeypatch.setattr(search, "TOLERANCE", 1e-8)
+    monkeypatch.setattr(search, "GRID", (C,))
 
     (point,) = search_c(features, y, folds, HeadSpec())
 
@@ -232,7 +231,7 @@ def test_search_scales_by_the_other_folds_alone(monkeypatch):
     features, y = blobs(2)
     folds = (np.arange(120) % 5).astype(np.int8)
     features[folds == 0] *= 50  # a scaling that saw these rows would shrink the others
-    monkeypatch.setattr(logreg, "GRID", (0.01,))
+    monkeypatch.setattr(search, "GRID", (0.01,))
 
     (point,) = search_c(features, y, folds, HeadSpec())
 

@@ -9,7 +9,8 @@ from sklearn.preprocessing import StandardScaler
 from pipeline.config import HeadSpec
 from pipeline.errors import DataError
 from pipeline.heads import objective, solvers, streaming
-from pipeline.heads.logreg import fit_head, search_c
+from pipeline.heads.logreg import fit_head
+from pipeline.heads.search import search_c
 from pipeline.heads.streaming import fit_stored, fit_stream, score_stored
 from tests.test_heads import NO_FOLDS, blobs, named
 

@@ -73,6 +73,7 @@ SOURCES = {
         "pipeline/heads/head.py",
         "pipeline/heads/logreg.py",
         "pipeline/heads/objective.py",
+        "pipeline/heads/search.py",
         "pipeline/heads/solvers.py",
         "pipeline/heads/streaming.py",
     ],

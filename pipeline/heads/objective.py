@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from pipeline.config import HeadSpec
+from pipeline.errors import DataError
 from pipeline.heads.head import Features
 
 CHUNK = 1_024  # rows a step inside a block: their float64 copies stay in the processor's cache
@@ -25,6 +27,9 @@ THREADS = min(
     if hasattr(os, "sched_getaffinity")
     else os.cpu_count() or 1,
 )
+
+# Share of the largest standard deviation: sums of float32 in an encoder agree to no more.
+NEGLIGIBLE = float(np.finfo(np.float32).eps)
 
 Block = tuple[NDArray[np.int64], Features]
 Matrix = NDArray[np.float64]
@@ -42,6 +47,37 @@ def one_blas_thread() -> AbstractContextManager[object]:
         limits=1, user_api="blas"
     )
     return limited
+
+
+def usable_scale(std: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Return what each feature is divided by: its standard deviation, or 1 where it hardly varies.
+
+    Some encoders have dimensions that are all but dead: what varies there is rounding, which another batch or
+    float16 changes, and division would make it as large as everything else.
+
+    Parameters
+    ----------
+    std : ndarray of float64, shape (d,)
+    n : int
+        Rows it was taken of.
+
+    Raises
+    ------
+    DataError
+        If no feature varies.
+    """
+    if not (std > 0).any():
+        raise DataError(
+            f"All {n:,} texts to fit on have the same features. Check the text column and the pooling."
+        )
+    return np.where(std > NEGLIGIBLE * std.max(), std, 1.0)
+
+
+def weights_of(y: NDArray[np.intp], n_classes: int, spec: HeadSpec) -> Matrix:
+    """Return the weight of each class, shape (k,), as scikit-learn's ``class_weight`` means it."""
+    if spec.class_weight == "balanced":
+        return np.asarray(len(y) / (n_classes * np.bincount(y)))
+    return np.ones(n_classes)
 
 
 def chunks_of(blocks: Iterable[Block]) -> Iterator[Block]:

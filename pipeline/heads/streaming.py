@@ -22,7 +22,10 @@ from pipeline.heads.objective import (
     Objective,
     chunks_of,
     one_blas_thread,
+    usable_scale,
+    weights_of,
 )
+from pipeline.heads.search import best_c, search_c
 from pipeline.heads.solvers import Fit, Solve, newton, solver_for
 
 # Up to here fit_head is as fast; it needs five times as much: float64, and its solver's copy.
@@ -93,8 +96,8 @@ def fit_stored(
         return fit_stream(features, labels, spec)
     classes, y = logreg.encode(labels)
     rows = _search_rows(features, y)
-    search = logreg.search_c(features.take(rows), y[rows], folds[rows], spec)
-    spec = replace(spec, C=logreg.best_c(search))
+    search = search_c(features.take(rows), y[rows], folds[rows], spec)
+    spec = replace(spec, C=best_c(search))
     return replace(_fit(features, y, classes, spec), search=search)
 
 
@@ -166,7 +169,7 @@ def _moments(features: FeatureRows) -> tuple[Matrix, Matrix]:
         squares += np.einsum("ij,ij->j", deviations, deviations)
         squares += shift**2 * (n * m / (n + m))
         n += m
-    return mean, logreg.usable_scale(np.sqrt(squares / n), n)
+    return mean, usable_scale(np.sqrt(squares / n), n)
 
 
 def _fit(
@@ -177,7 +180,7 @@ def _fit(
 ) -> Head:
     n, k = len(y), len(classes)
     mean, scale = _moments(features)
-    weights = logreg.weights_of(y, k, spec)
+    weights = weights_of(y, k, spec)
     objective = Objective(
         features.blocks, n, y, weights, mean, scale, 1 / (float(spec.C) * n)
     )

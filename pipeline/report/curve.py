@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evaluation.learning_curve import learning_curve, subset_sizes
-from pipeline.heads.logreg import affordable_rows, fit_and_predict
+from pipeline.heads.search import affordable_rows, fit_and_predict
 from pipeline.report.material import Json, Material, Rows
 
 N_SCORED = 20_000  # more scored rows than that only take time

@@ -18,7 +18,7 @@ from pipeline.evaluation.slices import (
     overlap_slices,
     rare_word_slices,
 )
-from pipeline.heads.logreg import affordable_rows, out_of_fold
+from pipeline.heads.search import affordable_rows, out_of_fold
 from pipeline.report.material import Json, Material, Rows, cut
 from pipeline.splitting import overlap_kinds
 
