@@ -20,7 +20,6 @@ from pipeline.storage import (
 )
 from tasks import ledger
 from tasks.inventory import PARTS, PINS, RESULTS, Inventory, Item, size_of
-from tasks.previous import PREVIOUS
 from tasks.train import TrainLogReg
 
 if TYPE_CHECKING:
@@ -129,8 +128,7 @@ def _used(inventory: Inventory, dropped: list[Path]) -> set[Path]:
 def old_runs(inventory: Inventory, dropped: list[Path]) -> Iterator[Removal]:
     """Yield the folders of links of `dropped` runs, and of those whose results are gone."""
     for run, shown in inventory.runs().items():
-        there = (path for path in run.iterdir() if path.name != PREVIOUS)
-        is_empty = not shown and not any(path.exists() for path in there)
+        is_empty = not shown and not any(path.exists() for path in run.iterdir())
         if run in dropped or is_empty:
             reason = (
                 "a run whose report and predictor are gone"

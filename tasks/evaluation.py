@@ -79,11 +79,10 @@ class EvaluateModel(
         save_scored(material, draft.path)
         rows = load_scored(draft.path, report["classes"])
         stages = [*self.upstream.values(), self]
-        keys = {stage.get_task_family(): stage.key for stage in stages}
         report["run"] = {
             "pooling_source": features.source.pooling_source(features.asked),
             "encoding": read_manifest(features.directory)["facts"].get("encoding"),
-            "previous": previous_run(self.root / self.folder, keys, rows),
+            "previous": previous_run(self.root / self.folder, stages, rows),
             "seconds": {
                 name: read_manifest(stage.directory)["facts"].get("elapsed_s")
                 for name, stage in self.upstream.items()

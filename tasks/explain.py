@@ -1,16 +1,17 @@
 """Why each stage will run or not: which field of its key changed since which run, or what is missing or damaged."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import CacheError, shown
+from pipeline.errors import CacheError
 from pipeline.features.shards import find_shards
 from pipeline.storage import read_manifest, wrong_sizes
 from tasks import ledger
 from tasks.base import Stage
+from tasks.changes import differences, key_fields
 from tasks.dataset import PrepareDataset
 from tasks.features import ExtractFeatures
 from tasks.train import TrainLogReg
@@ -103,10 +104,10 @@ def _changes(name: str, stage: Stage, runs: Sequence[Json]) -> list[str]:
         when = f"the run of {run.get('when')}"
         if key == stage.key:
             return [f"{stage.directory} is gone, which {when} had"]
-        fields = _key_fields(stage, key)
+        fields = key_fields(stage, key)
         if fields is None:
             continue
-        changes = _differences(fields, stage.key_fields)
+        changes = differences(fields, stage.key_fields)
         if nearest is None or len(changes) < nearest[0]:
             said = [
                 *changes[:MAX_CHANGES],
@@ -114,48 +115,6 @@ def _changes(name: str, stage: Stage, runs: Sequence[Json]) -> list[str]:
             ]
             nearest = len(changes), [f"{'; '.join(said)} (since {when})"]
     return nearest[1] if nearest else ["it never ran here"]
-
-
-def _key_fields(stage: Stage, key: object) -> Json | None:
-    """Return what an earlier key of a stage was made of; None if its result is not there any more."""
-    folder = stage.root / stage.folder
-    ending = str(key)[:12]
-    places = [*folder.glob(f"*-{ending}"), *folder.glob(f"*/datasets/{ending}")]
-    for place in places:
-        try:
-            manifest = read_manifest(place)
-        except CacheError:
-            continue
-        if manifest.get("key") == key:
-            fields: Json = manifest["key_fields"]
-            return fields
-    return None
-
-
-def _differences(before: Json, now: Mapping[str, object]) -> list[str]:
-    """Return ``field: old -> new`` for every leaf that differs, and which inputs are other ones."""
-    changes = list(_leaves(before, now, ""))
-    old, new = before.get("inputs", {}), now["inputs"]
-    assert isinstance(new, dict)  # as `Stage.key_fields` has it
-    inputs = [name for name in new if old.get(name) != new[name]]
-    return changes + ([f"other inputs: {', '.join(inputs)}"] if inputs else [])
-
-
-def _leaves(before: Json, now: Mapping[str, object], path: str) -> Iterator[str]:
-    for name in sorted({*before, *now} - {"inputs"}):
-        old, new = before.get(name), now.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            yield from _leaves(old, new, f"{path}{name}.")
-        elif old != new:
-            yield f"{path}{name}: {_short(old)} -> {_short(new)}"
-
-
-def _short(value: object) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, str) and len(value) in {40, 64}:  # a commit or a digest
-        return value[:12]
-    return shown(value, 40)
 
 
 def _new_rows(stage: ExtractFeatures) -> str:

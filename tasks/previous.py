@@ -1,24 +1,25 @@
-"""The last finished run on the same data and split, as a report names it and links to it."""
+"""The last finished run on the same data and split, as a report names it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import CacheError
-from pipeline.storage import check_contents, disk, link_or_copy
+from pipeline.storage import check_contents, disk
 from tasks import ledger
+from tasks.base import Stage
+from tasks.changes import differences, key_fields
 
 if TYPE_CHECKING:
     from pipeline.report.scored import ScoredRows
 
 Json = dict[str, Any]  # Any: JSON values
 SAME = ("PrepareDataset", "SplitDataset")
-PREVIOUS = "previous"  # in a run's folder: the folder of the run that its report names
 
 
 def previous_run(
-    reports: Path, keys: dict[str, str], rows: "ScoredRows"
+    reports: Path, stages: Sequence[Stage], rows: "ScoredRows"
 ) -> Json | None:
     """Return when it ended, its accuracy and how far this one differs; None where its report is gone.
 
@@ -26,21 +27,22 @@ def previous_run(
     ----------
     reports : Path
         The folder of reports.
-    keys : dict of stage name to key
-        Of this run.
+    stages : sequence of Stage
+        Of this run, up to its report.
     rows : ScoredRows
         What this run answers.
 
     Returns
     -------
     dict or None
-        ``when``, ``key``, ``accuracy``, and as `pipeline.report.compare.previous` returns them ``difference``,
-        ``mcnemar`` and ``n_changed``.
+        ``when``, ``key``, ``report`` (its folder), ``changed`` (options that differ), ``accuracy``, and as
+        `pipeline.report.compare.previous` returns them ``difference``, ``mcnemar`` and ``n_changed``.
     """
     from pipeline.report.compare import previous
     from pipeline.report.scored import load_scored
 
-    for when, key in _earlier(reports.parent, keys):
+    for when, theirs in _earlier(reports.parent, stages):
+        key = theirs["EvaluateModel"]
         for directory in sorted(reports.glob(f"*-{key[:12]}")):
             try:
                 check_contents(directory)
@@ -50,28 +52,31 @@ def previous_run(
                 continue
             if found := previous(rows, before):
                 accuracy = report["metrics"]["test"]["accuracy"]
-                return {"when": when, "key": key, "accuracy": accuracy, **found}
+                return {
+                    "when": when,
+                    "key": key,
+                    "report": f"{reports.name}/{directory.name}",
+                    "changed": _changed(stages, theirs),
+                    "accuracy": accuracy,
+                    **found,
+                }
     return None
 
 
-def link_previous(folder: Path, key: str) -> None:
-    """Let a run's folder link to that of the run whose report has `key`, so that links between reports hold.
-
-    Does nothing where that run is gone, or links cannot be made.
-    """
-    for run in sorted(folder.parent.iterdir()):
-        shown = run / "report.json"
-        if run == folder or not shown.is_symlink():
-            continue
-        if shown.exists() and shown.resolve().parent.name.endswith(f"-{key[:12]}"):
-            link = folder / PREVIOUS
-            if not (link.exists() and link.samefile(run)):
-                link_or_copy(run, link)
-            return
+def _changed(stages: Sequence[Stage], theirs: Json) -> list[str]:
+    """Return what differs in the stages' own options, as ``field: old -> new``."""
+    found = []
+    for stage in stages:
+        fields = key_fields(stage, theirs.get(stage.get_task_family()))
+        if fields is not None:
+            own = {**stage.key_fields, "inputs": fields.get("inputs", {})}
+            found += differences(fields, own)
+    return found
 
 
-def _earlier(root: Path, keys: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield when runs on the same data and split ended and their reports' keys, the last one first."""
+def _earlier(root: Path, stages: Sequence[Stage]) -> Iterator[tuple[str, Json]]:
+    """Yield when runs on the same data and split ended and their stages' keys, the last one first."""
+    keys = {stage.get_task_family(): stage.key for stage in stages}
     for entry in reversed(ledger.entries(root)):
         theirs, status = entry.get("keys"), entry.get("status")
         if not isinstance(theirs, dict) or status not in {"ok", "noop"}:
@@ -79,4 +84,4 @@ def _earlier(root: Path, keys: dict[str, str]) -> Iterator[tuple[str, str]]:
         key = theirs.get("EvaluateModel")
         is_same = all(theirs.get(name) == keys[name] for name in SAME)
         if is_same and isinstance(key, str) and key != keys["EvaluateModel"]:
-            yield str(entry.get("when")), key
+            yield str(entry.get("when")), theirs

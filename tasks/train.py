@@ -28,7 +28,6 @@ from tasks.options import (
     SplitOptions,
 )
 from tasks.predictor import ExportPredictor
-from tasks.previous import link_previous
 from tasks.split import SplitDataset
 
 logger = logging.getLogger(__name__)
@@ -98,7 +97,7 @@ class TrainLogReg(
             "rows"
         ]
         try:
-            self._link_latest(report["run"].get("previous"))
+            self._link_latest()
         except OSError as error:  # a read-only folder: all results are there
             logger.warning("%s was not renewed: %s", self.root / "latest", error)
         if status == "noop":
@@ -113,7 +112,7 @@ class TrainLogReg(
         """Return every stage's key."""
         return {name: stage.key for name, stage in self.upstream.items()}
 
-    def _link_latest(self, previous: dict[str, Any] | None) -> None:  # Any: JSON values
+    def _link_latest(self) -> None:
         """Make the folder of links, if it is not there, and let ``latest`` point at it."""
         folder = keyed_directory(self.root / self.folder, self.slug, self.key)
         if folder.exists() and not folder.is_dir():
@@ -131,8 +130,6 @@ class TrainLogReg(
             link = folder / target.name
             if not (link.exists() and link.samefile(target)):
                 link_or_copy(target, link)
-        if previous is not None:
-            link_previous(folder, previous["key"])
         latest = self.root / "latest"
         if not (latest.exists() and latest.samefile(folder)):
             link_or_copy(folder, latest)

@@ -596,6 +596,8 @@ class _Maker:
             "previous": {
                 "when": "2026-11-20T10:00:00+00:00",
                 "key": "ab" * 32,
+                "report": "reports/any-abababababab",
+                "changed": ["C: 0.01 -> 0.1"],
                 "accuracy": share(max(0.0, self.accuracy - 0.02), n),
                 "difference": of_value(0.02, n, 0.012),
                 "mcnemar": {"b": 71, "c": 34, "p": 0.00039},

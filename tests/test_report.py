@@ -502,17 +502,20 @@ def test_published_figures_are_shown_only_where_there_are_some(render):
 def test_the_previous_run_is_shown_only_where_there_is_one(render):
     previous = {
         "when": "2026-01-02T03:04:05Z",
+        "report": "reports/any-0123456789ab",
+        "changed": ["C: 1.0 -> 0.1"],
         "accuracy": figure(0.7, 0.55, 0.82),
     }
-    # reports link each other through the folder ``previous`` of a run
     without, with_one = render(), render(run={"previous": previous})
 
-    line = "Previous run on this data: 2026-01-02T03:04:05Z, accuracy 0.700 (0.550 to 0.820)."
+    line = (
+        "Previous run on this data: 2026-01-02T03:04:05Z (reports/any-0123456789ab), accuracy 0.700 (0.550 to 0.820). "
+        "Changed since: C: 1.0"
+    )
     assert not any("Previous run" in form for form in without)
     assert all(line in form for form in with_one)
-    assert "(previous/report.md)" in with_one[0]
-    assert '<a href="previous/report.html">' in with_one[1]
-    assert not any("previous/report" in form for form in without)
+    assert 'href="../../reports/any-0123456789ab/report.html"' in with_one[1]
+    assert not any("any-0123456789ab" in form for form in without)
 
 
 def test_unknown_labels_are_told_only_where_there_are_some(render):

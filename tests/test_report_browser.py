@@ -273,3 +273,19 @@ def test_printing_opens_what_is_folded_but_the_numbers_of_figures(show):
 
     closed = browser.find_elements("css selector", "details:not(.numbers):not([open])")
     assert closed == []
+
+
+@pytest.mark.parametrize("place", ["latest", "runs/any-cdcdcdcdcdcd", "reports/any-cd"])
+def test_the_link_to_the_earlier_report_holds_wherever_the_page_is_opened(
+    browser, tmp_path, place
+):
+    report = REPORTS["two"]()
+    page = tmp_path / place / "report.html"
+    page.parent.mkdir(parents=True)
+    page.write_text(render_html(report), encoding="utf-8")
+
+    browser.get(page.as_uri())
+
+    link = browser.find_element("css selector", "a.run")
+    earlier = tmp_path / report["run"]["previous"]["report"] / "report.html"
+    assert link.get_property("href") == earlier.as_uri()

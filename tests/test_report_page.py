@@ -31,7 +31,12 @@ def test_page_is_well_formed_and_stands_alone(pages, name):
 
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
-    targets = [a["href"] for _, a in page.elements if "href" in a]
+    linked = [a for _, a in page.elements if "href" in a]
+    earlier = [a["href"] for a in linked if a.get("class") == "run"]
+    assert all(
+        re.fullmatch(r"(\.\./){2}reports/[\w-]+/report\.html", a) for a in earlier
+    )
+    targets = [a["href"] for a in linked if a.get("class") != "run"]
     assert {target.removeprefix("#") for target in targets} <= set(page.ids)
     assert all(target.startswith("#") for target in targets)
     assert page.tags.isdisjoint({"link", "img", "iframe", "object", "base", "style "})
@@ -149,8 +154,8 @@ def test_what_the_report_says_of_the_previous_run(pages):
     text = Page(pages["two"]).text_of("compared")
 
     assert (
-        "This run minus that one, on the same rows: +2.0 points (95 % +0.8 to +3.2); 105 answers changed, 71 rows are "
-        "right only then, 34 only now (McNemar p = 0.00039: unlikely by chance alone)."
+        "This run minus that one, on the same rows: +2.0 points (95 % +0.8 to +3.2); 105 answers changed, 71 only then "
+        "right, 34 only now (McNemar p = 0.00039: unlikely by chance alone)."
     ) in text
 
 

@@ -10,9 +10,7 @@ import pytest
 
 from pipeline.errors import CacheError, ConfigError
 from tasks import cli
-from tasks.clean import old_runs
 from tasks.compare import compare
-from tasks.inventory import Inventory
 from tests.conftest import BIN, Job, review_rows, write_tsv
 
 
@@ -170,34 +168,14 @@ def test_a_report_names_the_earlier_run_with_the_paired_difference(twice):
     assert found["accuracy"] == report_of(twice, first)["metrics"]["test"]["accuracy"]
 
 
-def test_a_report_links_to_the_earlier_one_from_wherever_it_is_opened(
-    twice, tiny_encoder
-):
+def test_a_report_names_the_earlier_one_and_what_changed(twice):
     first, second = runs(twice)
-    assert twice.train("reviews.tsv", tiny_encoder, "--C", "0.5").status == 0
 
-    for folder, before in (
-        (twice.artifacts / "latest", second),
-        (twice.artifacts / "latest" / "previous", first),
-        (twice.artifacts / "runs" / second, first),
-    ):
-        linked = folder / "previous" / "report.html"
-        assert linked.samefile(twice.artifacts / "runs" / before / "report.html")
-        page = (folder / "report.html").read_text(encoding="utf-8")
-        assert 'href="previous/report.html"' in page
-    assert not (twice.artifacts / "runs" / first / "previous").exists()
+    found = report_of(twice, second)["run"]["previous"]
 
-
-def test_a_link_to_an_earlier_run_keeps_no_emptied_run(twice):
-    first, second = runs(twice)
-    for name in ("reports", "predictors"):
-        shutil.rmtree(twice.artifacts / name)
-
-    shown = [path.name for path, _ in Inventory(twice.artifacts).runs().items()]
-    gone = [one.path.name for one in old_runs(Inventory(twice.artifacts), [])]
-
-    assert (twice.artifacts / "runs" / second / "previous").exists()
-    assert sorted(gone) == sorted(shown) == sorted([first, second])
+    earlier = (twice.artifacts / "runs" / first / "report.json").resolve().parent
+    assert found["report"] == f"reports/{earlier.name}"
+    assert found["changed"] == ["C: 1.0 -> 0.001"]
 
 
 def test_a_report_says_how_its_texts_were_encoded(twice):

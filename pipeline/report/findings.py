@@ -68,10 +68,12 @@ def previous(report: Json) -> str:
     before = report["run"].get("previous")
     if not before:
         return "No earlier run on this data is at hand."
-    said = f"Previous run on this data: {before['when']}, accuracy {words.number(before['accuracy'])}."
-    if before.get("key"):
-        folder = f"reports/{report['dataset']['name']}-{before['key'][:12]}"
-        said = f"{said[:-1]} (its report: {folder})."
+    said = (
+        f"Previous run on this data: {before['when']} ({before['report']}), accuracy "
+        f"{words.number(before['accuracy'])}."
+    )
+    if before.get("changed"):
+        said = f"{said} Changed since: {'; '.join(before['changed'])}."
     if not before.get("difference"):
         return said
     test = before["mcnemar"]

@@ -1,5 +1,12 @@
 "use strict";
 
+// A report lies in a folder of reports/ or runs/; opened through latest it is one folder higher, and so is what it links.
+if (/\/latest\/[^/]*$/.test(location.pathname)) {
+  for (const link of document.querySelectorAll("a.run")) {
+    link.setAttribute("href", link.getAttribute("href").replace("../../", "../"));
+  }
+}
+
 // Headings sort their table; without this script they are plain headings.
 for (const table of document.querySelectorAll("table.sortable")) {
   const headings = [...table.tHead.rows[0].cells];
