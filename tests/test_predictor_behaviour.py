@@ -66,7 +66,13 @@ def test_a_single_str_is_one_text(predictor, method):
 def test_no_texts_give_empty_arrays_of_the_right_kind(predictor, method):
     dtype, shape = KINDS[method]
 
-    for nothing in ([], (), iter([]), pd.Series([], dtype=str), np.array([], dtype=str)):
+    for nothing in (
+        [],
+        (),
+        iter([]),
+        pd.Series([], dtype=str),
+        np.array([], dtype=str),
+    ):
         found = getattr(predictor, method)(nothing)
 
         assert (found.dtype, found.shape) == (dtype, (0, *shape))
@@ -132,7 +138,7 @@ def test_texts_may_come_in_anything_that_has_an_order(predictor, texts):
         (iter(["good", 3]), r"Text 1 is int 3"),
         ([["good"]], r"Text 0 is list"),
         (np.array([PAIR]), r"Text 0 is ndarray"),
-        (pd.Series(["good", pd.NA], index=["x", "y"]), r"Text 1 \(index 'y'\) is NAType <NA>"),
+        (pd.Series(["good", pd.NA], index=["x", "y"], dtype=object), r"Text 1 \(index 'y'\) is NAType <NA>"),
         (pd.Series(["good", None], index=[7, 3], dtype="string"), r"Text 1 \(index .*3.*\) is NAType"),
         (pd.Series(["good", np.nan], dtype=object), r"Text 1 \(index 1\) is float nan"),
     ],
@@ -146,7 +152,9 @@ def test_what_is_no_text_is_named_with_its_place(predictor, method, texts, messa
         getattr(predictor, method)(texts)
 
 
-@pytest.mark.parametrize("text", ["", " ", "\0", "good\0bad", "\ud800 film", "\n", "é😀"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "\0", "good\0bad", "\ud800 film", "\n", "é😀"]
+)
 def test_odd_texts_get_an_answer_that_does_not_depend_on_company(on_engine, text):
     alone = on_engine.predict_proba([text])
 
@@ -168,7 +176,7 @@ def test_the_parts_give_what_the_whole_gives(on_engine):
     whole = on_engine.predict_proba(TEXTS)
     by_parts = on_engine.classifier.predict_proba(features)
 
-    np.testing.assert_allclose(by_parts, whole, atol=1e-12)
+    np.testing.assert_allclose(by_parts, whole, atol=1e-6)  # float32 there
     np.testing.assert_array_equal(
         on_engine.encoder.encode(TEXTS), on_engine.transform(TEXTS)
     )
@@ -222,22 +230,22 @@ import numpy as np
 import pipeline.predictor.predictor as home
 from pipeline import load_predictor
 from pipeline.config import ComputeSpec
-path, engine, when, leave, texts = json.loads(sys.argv[1])
+path, engine, when, texts = json.loads(sys.argv[1])
 home.ComputeSpec = partial(ComputeSpec, backend=engine)
 predictor = load_predictor(path)
-if when == "predicted":
-    expected = predictor.predict_proba(texts)
+if when != "loaded":
+    predictor.predict_proba(texts)
 if when == "predicting":
-    threading.Thread(target=lambda: [predictor.predict_proba(texts * 20) for _ in range(9)]).start()
+    threading.Thread(target=lambda: [predictor.predict_proba(texts * 20) for _ in range(30)]).start()
 children = []
-for _ in range(2):
+for leave in (os._exit, sys.exit):
     pid = os.fork()
     if pid == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(60)  # a child that waits for threads it lacks is ended, and its status says so
+        signal.alarm(30)  # a child that waits for threads it lacks is ended, and its status says so
         found = predictor.predict_proba(texts)
         np.save(f"{sys.argv[2]}/{os.getpid()}.npy", found)
-        os._exit(0) if leave == "at once" else sys.exit(0)
+        leave(0)
     children.append(pid)
 expected = predictor.predict_proba(texts)
 for pid in children:
@@ -250,9 +258,9 @@ print("as the parent")
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("when", ["loaded", "predicted", "predicting"])
-@pytest.mark.parametrize("leave", ["at once", "as usual"])
-def test_forked_children_answer_and_end(path, python, tmp_path, engine, when, leave):
-    code = f"import sys; sys.argv[1:] = {[json.dumps([str(path), engine, when, leave, TEXTS]), str(tmp_path)]!r}"
+def test_forked_children_answer_and_end(path, python, tmp_path, engine, when):
+    arguments = [json.dumps([str(path), engine, when, TEXTS]), str(tmp_path)]
+    code = f"import sys; sys.argv[1:] = {arguments!r}"
 
     done = python(code + FORKING)
 
@@ -265,14 +273,24 @@ import sys
 from pathlib import Path
 from pipeline import load_predictor
 predictor = load_predictor(sys.argv[1])
-words = "the film is very good and never dull but always warm ".split()
 def texts(n):
     for i in range(n):
-        yield f"{i} " + " ".join(words[(i + j) % len(words)] for j in range(200))
+        yield f"the film is {i} " + "x" * 2800
 def peak_mb():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
-sizes = [len(predictor.predict(texts(n))) for n in (9_000, 30_000)[:1]]
-before = peak_mb()
-sizes.append(len(predictor.predict(texts(30_000))))
-print(sizes, peak_mb() - before)
+peaks = []
+for n in map(int, sys.argv[2:]):
+    assert len(predictor.predict(texts(n))) == n
+    peaks.append(peak_mb())
+print(*peaks)
 """
+
+
+def test_memory_does_not_grow_with_the_number_of_texts(path, python):
+    """Twenty thousand texts of 2,800 characters are 56 MB, and 16 MB of them are more than one window and the next."""
+    code = f"import sys; sys.argv[1:] = {[str(path), '7000', '27000']!r}"
+
+    done = python(code + MEMORY)
+
+    few, many = map(float, done.stdout.split())
+    assert many - few < 20, done
