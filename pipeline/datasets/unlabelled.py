@@ -81,8 +81,8 @@ def open_texts(path: Path, spec: DatasetSpec, form: str = "auto") -> Texts:
     spec : DatasetSpec
         Text column, separator and header.
     form : str
-        ``lines``, ``tsv``, ``txt``, ``csv``, ``jsonl``, ``parquet``; ``auto`` goes by the file's ending. A ``.txt`` in whose first lines no separator is found
-        holds one text a line.
+        ``lines``, ``tsv``, ``txt``, ``csv``, ``jsonl``, ``parquet``; ``auto`` goes by the file's ending. A ``.txt`` in
+        whose first lines no separator is found holds one text a line.
 
     Raises
     ------

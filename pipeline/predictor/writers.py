@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, BinaryIO, Protocol
 
 from pipeline.datasets.table import SURROGATE
@@ -34,18 +35,20 @@ class CsvWriter:
 
     def __init__(self, stream: BinaryIO, names: Sequence[str]) -> None:
         self._stream, self._names = stream, names
-        self._write_rows([names])
+        self._is_begun = False
 
     def write(self, columns: Columns) -> None:
-        """Write some rows."""
-        self._write_rows(zip(*(columns[name] for name in self._names), strict=True))
-
-    def _write_rows(self, rows: Any) -> None:  # Any: an iterable of sequences of cells
-        lines = (",".join(map(_field, row)) + "\n" for row in rows)
+        """Write some rows, the first time below the header."""
+        rows = zip(*(columns[name] for name in self._names), strict=True)
+        header = [] if self._is_begun else [self._names]
+        self._is_begun = True
+        lines = (",".join(map(_field, row)) + "\n" for row in chain(header, rows))
         self._stream.write("".join(lines).encode())
 
     def close(self) -> None:
-        """Nothing belongs at the end."""
+        """Write the header if there was no row."""
+        if not self._is_begun:
+            self.write({name: [] for name in self._names})
 
 
 def _field(cell: str | float | bool | None) -> str:
