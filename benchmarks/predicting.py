@@ -1,8 +1,8 @@
 """Rows a second and peak memory of predicting many texts, which should not grow with their number.
 
-``python -m benchmarks.predicting --predictor FILE`` labels 10,000 and 100,000 short texts by ``frostbert predict``, from
-a text file to CSV, and as a generator by ``predictor.predict``, each in a process of its own, and prints a line for
-each.
+``python -m benchmarks.predicting --predictor FILE`` labels 10,000 and 100,000 short texts by ``frostbert predict``,
+from a text file to CSV, and as a generator by ``predictor.predict``, each in a process of its own, and prints a line
+for each.
 """
 
 import argparse
@@ -59,15 +59,11 @@ def main() -> None:
             path = Path(name) / f"{n}.txt"
             with path.open("w", encoding="utf-8") as file:
                 file.writelines(f"{text}\n" for _, text in zip(range(n), texts()))  # noqa: B905  # endless
-            ways = {
-                "command": (
-                    COMMAND,
-                    *("predict", path, "--predictor", options.predictor),
-                    *("--out", path.with_suffix(".csv")),
-                ),
-                "call": (CALL, options.predictor, n),
-            }
-            for way, (code, *arguments) in ways.items():
+            files = ("--predictor", options.predictor, "--out", f"{path}.csv")
+            for way, code, arguments in (
+                ("command", COMMAND, ("predict", path, *files)),
+                ("call", CALL, (options.predictor, n)),
+            ):
                 seconds, peak = measured(code, *arguments)
                 print(
                     f"{n:9,}  {way:<7} {seconds:8,.1f} {n / seconds:11,.0f} {peak:10,.0f}",

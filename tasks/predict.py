@@ -256,7 +256,11 @@ def _tell(tally: "Tally", order: Order, elapsed_s: float, max_length: int) -> No
     pace = f"{n / max(elapsed_s, 1e-6):,.1f} rows/s"
     cut = f", {tally.n_cut:,} cut at {max_length} tokens" if tally.n_cut else ""
     where = f" -> {order.out}" if order.out else ""
-    logger.info("%s rows, %s%s%s", f"{n:,}", pace, cut, where)
+    logger.info("%s, %s%s%s", _rows(n), pace, cut, where)
     if bad.count:
         done = "left out" if order.on_error == "skip" else "without a label"
-        logger.warning("%s rows %s: lines %s", f"{bad.count:,}", done, bad)
+        logger.warning("%s %s: lines %s", _rows(bad.count), done, bad)
+
+
+def _rows(n: int) -> str:
+    return f"{n:,} row{'s'[: n != 1]}"

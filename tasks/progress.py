@@ -58,12 +58,18 @@ def _bar(what: str) -> Iterator[Callable[[Message], None]]:
     columns = (
         TextColumn(what),
         BarColumn(),
-        TextColumn("{task.percentage:.0f} %"),
         TextColumn("{task.fields[pace]}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         row = bar.add_task(what, total=1.0, pace="loading the encoder")
-        yield lambda p: bar.update(row, completed=p["share"], pace=_pace(p))
+
+        def on_progress(p: Message) -> None:
+            share = p["share"]
+            percent = "" if share is None else f"{100 * share:.0f} % "
+            total = None if share is None else 1.0  # None: a bar that only moves
+            bar.update(row, total=total, completed=share, pace=percent + _pace(p))
+
+        yield on_progress
 
 
 @contextmanager

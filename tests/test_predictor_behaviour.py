@@ -3,6 +3,7 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,13 +67,8 @@ def test_a_single_str_is_one_text(predictor, method):
 def test_no_texts_give_empty_arrays_of_the_right_kind(predictor, method):
     dtype, shape = KINDS[method]
 
-    for nothing in (
-        [],
-        (),
-        iter([]),
-        pd.Series([], dtype=str),
-        np.array([], dtype=str),
-    ):
+    kinds: list[Any] = [[], (), iter([]), pd.Series([], dtype=str), np.array([], str)]
+    for nothing in kinds:
         found = getattr(predictor, method)(nothing)
 
         assert (found.dtype, found.shape) == (dtype, (0, *shape))
@@ -226,6 +222,7 @@ def test_the_first_threads_share_one_encoder(path):
 FORKING = """
 import json, os, signal, sys, threading
 from functools import partial
+from typing import Any
 import numpy as np
 import pipeline.predictor.predictor as home
 from pipeline import load_predictor
@@ -262,7 +259,8 @@ def test_forked_children_answer_and_end(path, python, tmp_path, engine, when):
     arguments = [json.dumps([str(path), engine, when, TEXTS]), str(tmp_path)]
     code = f"import sys; sys.argv[1:] = {arguments!r}"
 
-    done = python(code + FORKING)
+    # from Python 3.12 on a fork beside threads is warned of, with reason
+    done = python(code + FORKING, env={"PYTHONWARNINGS": "ignore::DeprecationWarning"})
 
     assert done.stdout == "as the parent\n", done.stderr
     assert done.stderr == ""

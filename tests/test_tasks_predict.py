@@ -6,7 +6,9 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -97,7 +99,7 @@ def check(frame, predictor, texts):
     assert frame["truncated"].tolist() == cut.tolist()
 
 
-READERS = {
+READERS: dict[str, Callable[..., Any]] = {
     "csv": read_csv,
     "jsonl": lambda path: pd.read_json(path, lines=True, dtype=False, precise_float=True),
     "parquet": pd.read_parquet,
@@ -278,7 +280,7 @@ def test_a_bad_row_may_be_left_out_and_is_counted(run, bad, tmp_path, capfd):
     assert status == 0
     assert frame["text"].tolist() == ["good", "bad"]
     assert frame["row"].tolist() == [1, 3]
-    assert f"1 rows left out: lines {line}" in capfd.readouterr().err
+    assert f"1 row left out: lines {line}" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
