@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pipeline
 from pipeline.errors import CacheError, ConfigError, PipelineError
@@ -12,7 +13,7 @@ Options = argparse.Namespace
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return 0, or 1 after an error or a finding."""
+    """Run a command; return 0, or 1 after an error or a finding; `tasks.predict` has further ones."""
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     if rest and options.run is not _explain_run:
@@ -38,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     folder.add_argument(
         "--artifacts", type=Path, default=Path("artifacts"), help="default: artifacts"
     )
+    _add_predict(commands)
     doctor = commands.add_parser(
         "doctor",
         help="what is installed, which files are used, and how to do without a hub",
@@ -134,6 +136,86 @@ def _parser() -> argparse.ArgumentParser:
     )
     forget.set_defaults(run=_forget)
     return parser
+
+
+def _add_predict(commands: Any) -> None:  # Any: argparse keeps the type to itself
+    from pipeline.config import DatasetSpec
+    from pipeline.datasets.files import ENDINGS
+    from tasks import predict
+
+    parser = commands.add_parser(
+        "predict",
+        help="label and probabilities of each text of files or standard input",
+        description="Write a row for each text: its number, the label, a probability p_<class> for each class, whether "
+        "the text was truncated, and the text. Memory does not grow with the input.",
+        epilog="Status: 0 all is done; 1 an error, and no output file is left; 3 the output is complete, but some of "
+        "its rows have an error; 130 or 143 after Ctrl-C or SIGTERM, 141 if the reader of standard output went away.",
+    )
+    parser.add_argument(
+        "inputs",
+        nargs="*",
+        type=Path,
+        metavar="INPUT",
+        help=f"a file ({ENDINGS}); - or none: standard input, one text a line",
+    )
+    parser.add_argument(
+        "--predictor", type=Path, default=predict.PREDICTOR, help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: standard output"
+    )
+    parser.add_argument(
+        "--format",
+        choices=predict.FORMATS,
+        help="of the output; default: by the ending of --out, csv on standard output",
+    )
+    parser.add_argument(
+        "--input-format",
+        choices=predict.INPUT_FORMATS,
+        default="auto",
+        help="auto: by the ending; on standard input, and in a .txt without a separator, one text a line",
+    )
+    for name, what in (
+        (
+            "text-column",
+            "name or 1-based number; auto: as in training, or the only one",
+        ),
+        ("separator", "as in training"),
+        ("header", "as in training: auto, yes, no"),
+    ):
+        default = getattr(DatasetSpec, name.replace("-", "_"))
+        parser.add_argument(f"--{name}", default=default, help=what)
+    parser.add_argument(
+        "--on-error",
+        choices=predict.ON_ERROR,
+        default="stop",
+        help="a row without a text: stop at the first (default); skip: leave it out; report: write it without a label, "
+        "what is wrong in the column error, and end with status 3",
+    )
+    parser.add_argument("--no-text", action="store_true", help="leave the texts out")
+    parser.set_defaults(run=_predict)
+
+
+def _predict(options: Options) -> int:
+    from pipeline.config import DatasetSpec
+    from tasks.predict import STDIN, Order, predict
+
+    order = Order(
+        inputs=options.inputs or [STDIN],
+        predictor=options.predictor,
+        out=options.out,
+        format=options.format,
+        input_format=options.input_format,
+        spec=DatasetSpec(
+            text_column=options.text_column,
+            separator=options.separator,
+            header=options.header,
+            max_gb=float("inf"),  # nothing is kept of what passed
+        ),
+        on_error=options.on_error,
+        with_text=not options.no_text,
+    )
+    return predict(order)
 
 
 def _whole_number(text: str) -> int:

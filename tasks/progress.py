@@ -4,7 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -19,9 +19,8 @@ Message = dict[str, Any]  # Any: JSON values
 @contextmanager
 def show_progress(task: luigi.Task) -> Iterator[Callable[[Message], None]]:
     """Yield a listener for the worker's messages that shows them to people and to Luigi."""
-    show = _bar if sys.stderr.isatty() else _lines
     tell = _LuigiStatus(task)
-    with show() as on_progress:
+    with show("encoding") as on_progress:
 
         def on_message(message: Message) -> None:
             if "warning" in message:
@@ -35,48 +34,76 @@ def show_progress(task: luigi.Task) -> Iterator[Callable[[Message], None]]:
         yield on_message
 
 
+def show(what: str) -> AbstractContextManager[Callable[[Message], None]]:
+    """Return a context that gives a listener for progress: a bar in a terminal, else plain lines.
+
+    Parameters
+    ----------
+    what : str
+        What is done: ``encoding``.
+
+    Notes
+    -----
+    Progress has ``done`` (rows), ``elapsed_s`` and ``share`` (0 to 1, None where nobody knows); of encoding ``total``,
+    ``tokens`` and ``padded``, too.
+    """
+    return (_bar if sys.stderr.isatty() else _lines)(what)
+
+
 @contextmanager
-def _bar() -> Iterator[Callable[[Message], None]]:
+def _bar(what: str) -> Iterator[Callable[[Message], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
     columns = (
-        TextColumn("encoding"),
+        TextColumn(what),
         BarColumn(),
-        TextColumn("{task.percentage:.0f} %"),
         TextColumn("{task.fields[pace]}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        row = bar.add_task("encoding", total=1.0, pace="loading the encoder")
-        yield lambda p: bar.update(row, completed=p["share"], pace=_pace(p))
+        row = bar.add_task(what, total=1.0, pace="loading the encoder")
+
+        def on_progress(p: Message) -> None:
+            share = p["share"]
+            percent = "" if share is None else f"{100 * share:.0f} % "
+            total = None if share is None else 1.0  # None: a bar that only moves
+            bar.update(row, total=total, completed=share, pace=percent + _pace(p))
+
+        yield on_progress
 
 
 @contextmanager
-def _lines() -> Iterator[Callable[[Message], None]]:
+def _lines(what: str) -> Iterator[Callable[[Message], None]]:
     last = time.monotonic()
 
     def on_progress(p: Message) -> None:
         nonlocal last
         if time.monotonic() - last >= LINE_EVERY_S:
             last = time.monotonic()
-            logger.info("encoding: %s", _counted(p))
+            logger.info("%s: %s", what, _counted(p))
 
     yield on_progress
 
 
 def _counted(p: Message) -> str:
-    return f"{p['done']:,} of {p['total']:,} texts, about {_pace(p)}"
+    total = f" of {p['total']:,}" if "total" in p else ""
+    return f"{p['done']:,}{total} texts, about {_pace(p)}"
 
 
 def _pace(p: Message) -> str:
     elapsed_s = max(p["elapsed_s"], 1e-6)
-    left_s = elapsed_s * (1 / p["share"] - 1)
-    rates = {
-        "rows_per_s": p["done"] / elapsed_s,
+    left = ""
+    if p["share"]:
+        left_s = elapsed_s * (1 / p["share"] - 1)
+        left = f"{timedelta(seconds=round(left_s))} left, "
+    rates = {"rows_per_s": p["done"] / elapsed_s}
+    if "tokens" not in p:
+        return f"{left}{rates['rows_per_s']:,.1f} rows/s"
+    rates |= {
         "tokens_per_s": p["tokens"] / elapsed_s,
         "padding_share": 1 - p["tokens"] / p["padded"],
     }
-    return f"{timedelta(seconds=round(left_s))} left, {said_rates(rates)}"
+    return left + said_rates(rates)
 
 
 def said_rates(rates: Message) -> str:

@@ -64,7 +64,7 @@ class Stoppable:
     def __enter__(self) -> None:
         if _came:  # Luigi drops what is raised while it tells of an event
             kind = _kind(_came[-1])
-            raise SystemExit(_status(kind)) if _is_luigis() else kind
+            raise SystemExit(status_of(kind)) if _is_luigis() else kind
 
     def __exit__(
         self,
@@ -74,7 +74,7 @@ class Stoppable:
     ) -> None:
         """End a process of Luigi's without the traceback that it would print."""
         if _is_luigis() and kind is not None and issubclass(kind, KeyboardInterrupt):
-            raise SystemExit(_status(kind)) from None
+            raise SystemExit(status_of(kind)) from None
 
 
 def _is_luigis() -> bool:
@@ -101,10 +101,10 @@ def end(kind: type[BaseException]) -> None:
     sys.stderr.write(f"{word}. What was encoded is kept: run the same command again.\n")
     ledger.note_failure(f"{word}." if name in word else f"{word} ({name}).")
     ledger.close_failed()
-    raise SystemExit(_status(kind))
+    raise SystemExit(status_of(kind))
 
 
-def _status(kind: type[BaseException]) -> int:
+def status_of(kind: type[BaseException]) -> int:
     """Return what a shell shows for a process that the signal ended."""
     return 128 + (
         signal.SIGTERM if issubclass(kind, Terminated) else int(signal.SIGINT)

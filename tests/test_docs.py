@@ -59,9 +59,8 @@ def test_every_command_is_in_the_readme_and_has_a_help_line():
     ).stdout
     commands = re.findall(r"^    ([a-z-]+)\b", text, flags=re.M)
 
-    assert {"doctor", "explain-run", "forget", "gc", "status", "verify"} <= set(
-        commands
-    )
+    known = {"doctor", "explain-run", "forget", "gc", "predict", "status", "verify"}
+    assert known <= set(commands)
     for command in commands:
         assert f"`frostbert {command}" in README, command
         assert re.search(rf"^    {command}\s+\S", text, flags=re.M), command

@@ -428,6 +428,19 @@ def test_nothing_is_looked_up_when_an_engine_is_imported(python):
     assert done.stdout == "None\n", done.stderr
 
 
+def test_the_engine_of_int8_starts_no_thread_before_it_has_work(python):
+    """Its telemetry would, and a forked child that lacks this thread never ends."""
+    done = python(
+        "import os\n"
+        "import numpy\n"
+        "before = os.listdir('/proc/self/task')\n"
+        "import pipeline.encoder.engine_onnx\n"
+        "print(os.listdir('/proc/self/task') == before)"
+    )
+
+    assert done.stdout == "True\n", done.stderr
+
+
 def test_the_fast_engine_needs_no_torch(tiny_encoder, tmp_path, python):
     """A predictor on OpenVINO imports neither torch nor transformers."""
     shutil.copytree(tiny_encoder, tmp_path / "encoder")

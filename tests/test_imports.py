@@ -134,6 +134,7 @@ DIRECT = {
     "pipeline.pages.canvas": "gives matplotlib a folder that goes at once",
     "pipeline.predictor.file": "reads the user's file, from wherever it is",
     "pipeline.predictor.export": "reads the encoder's weights, which are not ours",
+    "tasks.predict": "lets go of a standard output that takes no more",
     "tasks.explain": "draws into a folder that goes at once",
     "tasks.forget": "looks through every byte, whatever the file is",
 }

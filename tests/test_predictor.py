@@ -272,11 +272,6 @@ def test_something_else_than_a_text_is_named_by_position(predictor, bad):
         predictor.predict(["good", bad])
 
 
-def test_a_single_string_is_not_taken_for_its_letters(predictor):
-    with pytest.raises(DataError, match=r"Pass \[text\]"):
-        predictor.predict("good")
-
-
 @pytest.mark.parametrize(
     "table",
     [pd.DataFrame({"text": ["good", "dull"]}), {"text": ["good"]}],

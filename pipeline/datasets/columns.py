@@ -48,11 +48,7 @@ def choose_columns(raw: RawTable, spec: DatasetSpec) -> Columns:
         text = text or next(name for name in names if name != label)
         label = label or next(name for name in names if name != text)
     if text is None or label is None:
-        wanted = "text" if text is None else "label"
-        raise DataError(
-            f"Which column of {raw.path} holds the {wanted}? Found: {described(raw)}. "
-            f"Pass --{wanted}-column with a name or a 1-based number."
-        )
+        raise _unclear(raw, "text" if text is None else "label")
     if text == label:
         raise DataError(
             f"Column {text!r} of {raw.path} cannot be both text and label. Pass --label-column."
@@ -65,6 +61,33 @@ def choose_columns(raw: RawTable, spec: DatasetSpec) -> Columns:
             f"Column {slices!r} of {raw.path} is the text or the label already. Pass another --slice-column."
         )
     return Columns(text, label, slices)
+
+
+def choose_text_column(raw: RawTable, spec: DatasetSpec) -> str:
+    """Return the name of the text column of rows that need no label: the only one, or what training would take.
+
+    Raises
+    ------
+    DataError
+        If the options and the known names leave it open; lists the columns.
+    """
+    names = raw.names
+    text = find_column(raw, spec.text_column, TEXT_NAMES, "text-column")
+    if text is None and len(names) == 1:
+        text = names[0]
+    if text is None and len(names) == 2:
+        label = find_column(raw, "auto", LABEL_NAMES, "label-column")
+        text = next((n for n in names if label and n != label), None) or _wordier(raw)
+    if text is None:
+        raise _unclear(raw, "text")
+    return text
+
+
+def _unclear(raw: RawTable, wanted: str) -> DataError:
+    return DataError(
+        f"Which column of {raw.path} holds the {wanted}? Found: {described(raw)}. "
+        f"Pass --{wanted}-column with a name or a 1-based number."
+    )
 
 
 def find_column(

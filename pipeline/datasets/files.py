@@ -219,6 +219,11 @@ def text_blocks(
             )
 
 
+def count_lines(stream: BinaryIO, path: str) -> int:
+    """Return how many line breaks a stream has; raises `DataError` if it cannot be read or unpacked."""
+    return sum(block.count(b"\n") for block in _read_blocks(stream, path, None))
+
+
 def _with_end(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
     """Yield each block, and whether it is the last."""
     before = next(blocks, None)

@@ -50,6 +50,19 @@ class Lines:
         return f"{listed} and {more:,} more" if more else listed
 
 
+@dataclass(frozen=True)
+class Broken:
+    """Stands in the cells of a row that cannot be read, where the rows behind it are wanted all the same.
+
+    Attributes
+    ----------
+    reason : str
+        What is wrong, in words that follow the row's place: ``has 1 of 3 fields.``
+    """
+
+    reason: str
+
+
 MAX_DOUBTS = 1000
 
 

@@ -14,6 +14,8 @@ from pipeline.datasets.raw import (
     CHUNK_ROWS,
     HEAD_ROWS,
     Batch,
+    Broken,
+    Cells,
     Chunk,
     Doubts,
     Lines,
@@ -30,7 +32,8 @@ TXT_SEPARATORS = ("\t", "_!_", "|||", "||", "::", "|", ";")
 class TextTable:
     """A `RawTable` of fields between separators; made by `open_text`.
 
-    ``separator_in_quotes`` is the separator of a file whose fields may be quoted, else empty.
+    ``separator_in_quotes`` is the separator of a file whose fields may be quoted, else empty; with ``keep_broken``
+    a row of too few fields is not refused at the end, but comes as `Broken` cells.
     """
 
     is_text = True
@@ -44,8 +47,10 @@ class TextTable:
         notes: dict[str, object],
         *,
         separator_in_quotes: str,
+        keep_broken: bool = False,
     ) -> None:
         self.path = path
+        self._keep_broken = keep_broken
         self.close: Callable[[], None] = lambda: None
         self.notes = notes
         self._separator_in_quotes = separator_in_quotes
@@ -92,6 +97,9 @@ class TextTable:
         for numbers, rows in _first_of(self._chunks, limit):
             if self._separator_in_quotes:
                 self._doubt_swallowed(numbers, rows, wanted[-1])
+            if self._keep_broken:
+                yield Batch(numbers, [_cells(rows, i, width) for i in wanted])
+                continue
             if set(map(len, rows)) != {width}:
                 for line, row in zip(numbers, rows, strict=True):
                     if len(row) < width:
@@ -125,6 +133,16 @@ class TextTable:
                         self.doubts.add_swallowed(found, line)
 
 
+def _cells(rows: list[Row], column: int, width: int) -> Cells:
+    """Return a column of rows that should have `width` fields."""
+    return [
+        row[column]
+        if len(row) >= width
+        else Broken(f"has {len(row)} of {width} fields.")
+        for row in rows
+    ]
+
+
 def _first_of(chunks: Iterator[Chunk], limit: int | None) -> Iterator[Chunk]:
     for numbers, rows in chunks:
         if limit is not None and len(rows) >= limit:
@@ -142,6 +160,7 @@ def open_text(
     separator: str,
     header: str,
     named: tuple[str, ...],
+    keep_broken: bool = False,
 ) -> TextTable:
     """Return the table in the text `blocks`.
 
@@ -160,6 +179,8 @@ def open_text(
         not hold again, or if it stands above numbers, in at least `MIN_NUMBERS` rows; never if it has a number there.
     named : tuple of str
         Column names the user asked for.
+    keep_broken : bool
+        Give rows of too few fields as `pipeline.datasets.raw.Broken` cells, instead of refusing them at the end.
 
     Raises
     ------
@@ -176,31 +197,46 @@ def open_text(
         notes["separator"] = delimiter = _plain_separator(first, path, kind, separator)
         chunks = _plain_chunks(blocks, delimiter, notes)
     quoted = delimiter if kind == "csv" else ""
-    return TextTable(chunks, path, header, named, notes, separator_in_quotes=quoted)
+    return TextTable(
+        chunks,
+        path,
+        header,
+        named,
+        notes,
+        separator_in_quotes=quoted,
+        keep_broken=keep_broken,
+    )
 
 
 def _plain_separator(first: str, path: str, kind: str, separator: str) -> str:
     """Return what stands between two fields of TSV or plain text that begins with the block `first`."""
     if separator != "auto":
         return separator
-    lines = [
-        line for line in first.split("\n", HEAD_ROWS)[:HEAD_ROWS] if line.strip("\r")
-    ]
+    lines = first_lines(first)
     if not lines:
         return "\t"
-    if kind == "txt":
-        for candidate in TXT_SEPARATORS:
-            if (
-                {line.count(candidate) for line in lines}
-                == {lines[0].count(candidate)}
-                != {0}
-            ):
-                return candidate
+    if kind == "txt" and (found := found_separator(lines)):
+        return found
     if "\t" in lines[0]:
         return "\t"
     raise DataError(
         f"No tab in the first line of {path}: {shown(lines[0])}. Pass --separator."
     )
+
+
+def first_lines(first: str) -> list[str]:
+    """Return the lines that tell how a file is to be read which begins with the block `first`."""
+    lines = first.split("\n", HEAD_ROWS)[:HEAD_ROWS]
+    return [line for line in lines if line.strip("\r")]
+
+
+def found_separator(lines: list[str]) -> str | None:
+    """Return the separator that each of a plain text's first lines has equally often, or None."""
+    for candidate in TXT_SEPARATORS:
+        counts = {line.count(candidate) for line in lines}
+        if len(counts) == 1 and counts != {0}:
+            return candidate
+    return None
 
 
 def _plain_chunks(

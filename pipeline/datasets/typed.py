@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.datasets.files import BLOCK_BYTES, state_of
-from pipeline.datasets.raw import HEAD_ROWS, Batch, Cells, Doubts, Lines
+from pipeline.datasets.raw import HEAD_ROWS, Batch, Broken, Cells, Doubts, Lines
 from pipeline.datasets.text import check_names
 from pipeline.errors import DataError, shown
 from pipeline.storage import sha256_file
@@ -18,7 +18,8 @@ BATCH_CHARS = 4 * 2**20  # where rows are long, a batch has fewer of them
 FIRST_ROWS = 64  # of Parquet read at once until it is known how long they are
 
 
-JsonRow = tuple[int, dict[str, Any], int]  # line, object, characters; Any: JSON values
+Object = dict[str, Any]  # Any: JSON values
+JsonRow = tuple[int, Object | Broken, int]  # line, object, characters
 
 
 class TypedTable:
@@ -96,6 +97,8 @@ class JsonTable:
         Whole lines each, see `pipeline.datasets.files.text_blocks`.
     path : str
         For error messages.
+    keep_broken : bool
+        Give lines that are no object, and objects without the field, as `Broken` cells instead of refusing them.
 
     Raises
     ------
@@ -106,8 +109,11 @@ class JsonTable:
     is_text = False
     has_header = True
 
-    def __init__(self, blocks: Iterator[str], path: str) -> None:
+    def __init__(
+        self, blocks: Iterator[str], path: str, *, keep_broken: bool = False
+    ) -> None:
         self.path = path
+        self._keep_broken = keep_broken
         self.close: Callable[[], None] = lambda: None
         self.notes: dict[str, object] = {"header": True, "blank_lines": 0}
         self.doubts = Doubts()
@@ -117,9 +123,10 @@ class JsonTable:
             raise DataError(
                 f"No rows in {path}: the file is empty. Write one JSON object a line."
             )
-        self.names = list(dict.fromkeys(key for _, row, _ in head for key in row))
+        whole = [row for _, row, _ in head if not isinstance(row, Broken)]
+        self.names = list(dict.fromkeys(key for row in whole for key in row))
         self.head: list[Sequence[Any]] = [  # Any: typed cells
-            [row.get(name) for name in self.names] for _, row, _ in head
+            [row.get(name) for name in self.names] for row in whole
         ]
         self._rows = chain(head, rows)
 
@@ -132,10 +139,18 @@ class JsonTable:
             for text in lines:
                 line += 1
                 if text.strip():
-                    yield line, _object(text, f"{self.path}:{line}"), len(text)
+                    yield line, self._object(text, f"{self.path}:{line}"), len(text)
                 else:
                     n_blank += 1
             self.notes.update(blank_lines=n_blank, lines=line)
+
+    def _object(self, text: str, place: str) -> Object | Broken:
+        try:
+            return _object(text, place)
+        except DataError as error:
+            if not self._keep_broken:
+                raise
+            return Broken(str(error).removeprefix(f"{place} "))
 
     def read(self, wanted: Sequence[int], limit: int | None = None) -> Iterator[Batch]:
         """Yield the cells of all rows, or of the first `limit`, in the columns at positions `wanted`.
@@ -149,8 +164,13 @@ class JsonTable:
         lacking = Lines()
         taken = self._rows if limit is None else islice(self._rows, limit)
         while rows := _some(taken, BATCH_ROWS):
-            whole = []
+            whole: list[tuple[int, Object]] = []
+            if self._keep_broken:
+                lines = [line for line, _, _ in rows]
+                yield Batch(lines, [[_cell(x, n) for _, x, _ in rows] for n in names])
+                continue
             for line, row, _ in rows:
+                assert not isinstance(row, Broken)  # they are refused
                 if all(name in row for name in names):
                     whole.append((line, row))
                 else:
@@ -162,6 +182,12 @@ class JsonTable:
             raise DataError(
                 f"{lacking.count:,} rows of {self.path} have no field {fields}: lines {lacking}. Add it, or null."
             )
+
+
+def _cell(row: Object | Broken, name: str) -> Any:  # Any: a JSON value
+    if isinstance(row, Broken):
+        return row
+    return row[name] if name in row else Broken(f"has no field {name!r}.")
 
 
 def _some(rows: Iterator[JsonRow], limit: int) -> list[JsonRow]:
@@ -176,7 +202,7 @@ def _some(rows: Iterator[JsonRow], limit: int) -> list[JsonRow]:
     return taken
 
 
-def _object(text: str, place: str) -> dict[str, Any]:
+def _object(text: str, place: str) -> Object:
     try:
         value = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
@@ -198,8 +224,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def open_parquet(path: Path, sha256: str) -> TypedTable:
-    """Return the table in a Parquet file, after comparing its digest.
+def open_parquet(path: Path, sha256: str | None = None) -> TypedTable:
+    """Return the table in a Parquet file, after comparing its digest if one is given.
 
     Raises
     ------
@@ -217,12 +243,13 @@ def open_parquet(path: Path, sha256: str) -> TypedTable:
 class _ParquetFile:
     """A Parquet file being read, `n_rows` at a time."""
 
-    def __init__(self, path: Path, sha256: str) -> None:
+    def __init__(self, path: Path, sha256: str | None) -> None:
         import pyarrow.parquet as pq
 
         self._path = path
         try:
-            self._state, found = state_of(path), sha256_file(path)
+            self._state = state_of(path)
+            found = sha256 and sha256_file(path)
         except OSError as error:
             raise DataError(
                 f"{path} cannot be read any more: {error.strerror}. Run the same command again."

@@ -74,6 +74,21 @@ class EncodedRows:
     n_padded: int
 
 
+class EncodedWindow(NamedTuple):
+    """Texts that were sorted by length together, encoded; in the order they came.
+
+    Attributes
+    ----------
+    features : ndarray of float32, shape (n, d)
+        All values are finite.
+    n_tokens : ndarray of int32, shape (n,)
+        Tokens of each text before it was cut, special ones included.
+    """
+
+    features: NDArray[np.float32]
+    n_tokens: NDArray[np.int32]
+
+
 def not_finite(n_broken: int, n: int, which: str) -> EncoderError:
     """Return the error for features with NaN or infinity; `which` names their texts."""
     return EncoderError(

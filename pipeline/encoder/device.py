@@ -1,5 +1,6 @@
 """What the engines on torch share: devices, dtypes, and batches that do not fit a device's memory."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,10 @@ from pipeline.errors import ConfigError, EncoderError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 TORCH = torch.__version__.split("+")[0]
+
+if hasattr(os, "register_at_fork"):
+    # a forked child lacks OpenMP's threads, and would wait for them for ever; torch's own data loaders do the same
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def identity_of(

@@ -5,7 +5,7 @@ row does not depend on its neighbours beyond float rounding.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from pipeline.config import ComputeSpec, EncoderSpec
 from pipeline.encoder.ahead import one_ahead
 from pipeline.encoder.batching import (
     EncodedRows,
+    EncodedWindow,
     Tokens,
     TokenStates,
     batches_by_length,
@@ -144,16 +145,34 @@ class Encoder:
             )
         out = np.empty((len(texts), self.dim), dtype=np.float32)
         begin = 0
-        with closing(one_ahead(self.tokenize, windows(texts))) as ahead:
+        for window in self.encode_windows(windows(texts)):
+            end = begin + len(window.features)
+            out[begin:end] = window.features
+            begin = end
+        return out
+
+    def encode_windows(self, texts: Iterable[Sequence[str]]) -> Iterator[EncodedWindow]:
+        """Yield the features of each window of texts, in order; the next window is tokenized meanwhile.
+
+        Windows are read one ahead, and nothing is kept of those that were yielded.
+
+        Raises
+        ------
+        EncoderError
+            If the encoder returns NaN or infinity; names the texts by their number over all windows.
+        """
+        begin = 0
+        with closing(one_ahead(self.tokenize, texts)) as ahead:
             for tokens in ahead:
+                features = np.empty((len(tokens.ids), self.dim), dtype=np.float32)
                 for batch in self.encode_tokens(tokens):
                     broken = ~np.isfinite(batch.features).all(axis=1)
                     if broken.any():
                         rows = (begin + batch.rows[broken]).tolist()
                         raise not_finite(len(rows), len(batch.rows), listed(rows))
-                    out[begin + batch.rows] = batch.features
+                    features[batch.rows] = batch.features
                 begin += len(tokens.ids)
-        return out
+                yield EncodedWindow(features, tokens.n_tokens)
 
     def encode_tokens(self, tokens: Tokens) -> Iterator[EncodedRows]:
         """Yield the features of tokenized texts batch by batch, each row exactly once, in no particular order.

@@ -18,7 +18,8 @@ from pipeline.errors import DataError
 from pipeline.features.probes import PROBES
 from pipeline.heads.head import ARRAYS
 from pipeline.heads.logreg import fit_head
-from pipeline.predictor.predictor import Parts, Predictor, checked_texts
+from pipeline.predictor.predictor import Parts, Predictor
+from pipeline.predictor.texts import checked_texts
 from pipeline.splitting import N_FOLDS, make_folds
 
 if TYPE_CHECKING:
@@ -61,17 +62,17 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         self.device = device
         self.batch_tokens = batch_tokens
 
-    def fit(self, texts: Iterable[str], y: object = None) -> Self:
+    def fit(self, texts: str | Iterable[str], y: object = None) -> Self:
         """Do nothing: the encoder is frozen."""
         return self
 
-    def transform(self, texts: Iterable[str]) -> NDArray[np.float32]:
+    def transform(self, texts: str | Iterable[str]) -> NDArray[np.float32]:
         """Return one feature row a text, float32 of shape (n, d), in input order.
 
         Raises
         ------
         DataError
-            If `texts` is a single string or holds something that is not a str.
+            If `texts` holds something that is not a str, or is no ordered iterable of texts.
         EncoderError, HubError, ConfigError
             If the encoder cannot be loaded.
         """
@@ -193,22 +194,24 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         self.classes_ = self.predictor_.classes_
         return self
 
-    def predict(self, texts: Iterable[str]) -> NDArray[Any]:  # Any: str or int labels
+    def predict(
+        self, texts: str | Iterable[str]
+    ) -> NDArray[Any]:  # Any: str or int labels
         """Return the label of each text, shape (n,)."""
         check_is_fitted(self)
         return self.predictor_.predict(texts)
 
-    def predict_proba(self, texts: Iterable[str]) -> NDArray[np.float64]:
+    def predict_proba(self, texts: str | Iterable[str]) -> NDArray[np.float64]:
         """Return the class probabilities of each text, shape (n, k)."""
         check_is_fitted(self)
         return self.predictor_.predict_proba(texts)
 
-    def decision_function(self, texts: Iterable[str]) -> NDArray[np.float64]:
+    def decision_function(self, texts: str | Iterable[str]) -> NDArray[np.float64]:
         """Return the scores of each text: shape (n,) for two classes, else (n, k)."""
         check_is_fitted(self)
         return self.predictor_.decision_function(texts)
 
-    def transform(self, texts: Iterable[str]) -> NDArray[np.float32]:
+    def transform(self, texts: str | Iterable[str]) -> NDArray[np.float32]:
         """Return the features of each text, shape (n, d)."""
         check_is_fitted(self)
         return self.predictor_.transform(texts)

@@ -2,21 +2,23 @@
 
 import json
 import logging
-import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import ComputeSpec, EncoderSpec
+from pipeline.encoder.batching import EncodedWindow, windows
 from pipeline.encoder.tolerance import allowed_difference
-from pipeline.errors import ArtifactError, DataError, EncoderError, shown
+from pipeline.errors import ArtifactError, EncoderError
 from pipeline.features.probes import PROBES
 from pipeline.predictor.changes import changes
 from pipeline.predictor.elsewhere import Elsewhere
+from pipeline.predictor.per_process import PerProcess
+from pipeline.predictor.texts import each_text
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -69,10 +71,31 @@ class Parts:
     made_by: dict[str, Any] | None = None  # Any: JSON values
 
 
+class Scores(NamedTuple):
+    """What the classifier says of some texts, in their order.
+
+    Attributes
+    ----------
+    labels : ndarray, shape (n,)
+        As `Predictor.classes_`.
+    probabilities : ndarray of float64, shape (n, k)
+    is_cut : ndarray of bool, shape (n,)
+        Whether a text has more than `Predictor.max_length` tokens, of which the rest was not read.
+    """
+
+    labels: NDArray[Any]  # Any: str or int labels
+    probabilities: NDArray[np.float64]
+    is_cut: NDArray[np.bool_]
+
+
 class Predictor:
     """Tokenizer, frozen encoder and classifier in one object, over texts.
 
     Loaded by `pipeline.load_predictor` or `joblib.load`; the encoder is built when it is first needed.
+
+    Texts may come as a str, which is one text, or as a list, tuple, array, Series, generator or other iterable of
+    str. They pass in windows: of an iterator neither all texts nor all features are in memory at once. Any number of
+    threads may share a predictor; a forked child builds its encoder anew.
 
     Attributes
     ----------
@@ -80,53 +103,106 @@ class Predictor:
         Labels in column order of probabilities: str, or int64 where the data had integers.
     card : dict
         What made it.
+    max_length : int
+        Tokens that are read of each text, special ones included; see `count_tokens`.
     """
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._lock = threading.Lock()
-        self._encoder: Encoder | None = None
+        self._encoder: PerProcess[Encoder] = PerProcess()
         self._head: Head | None = None
+        self._has_told_of_cuts = False
+        self.max_length = parts.spec.max_length
         classes = parts.head["classes"]
         self.classes_ = np.array(
             classes, dtype=np.int64 if isinstance(classes[0], int) else object
         )
         self.card: Mapping[str, Any] = parts.card
 
-    def predict(self, texts: Iterable[str]) -> NDArray[Any]:  # Any: str or int labels
+    def predict(
+        self, texts: str | Iterable[str]
+    ) -> NDArray[Any]:  # Any: str or int labels
         """Return the label of each text, shape (n,).
 
         Raises
         ------
         DataError
-            If `texts` is a single string or holds something that is not a str; names the position.
+            If `texts` holds something that is not a str, names its position; or is no ordered iterable of texts.
         """
-        return np.asarray(self.classes_[self.predict_proba(texts).argmax(axis=1)])
+        head = self._loaded_head()
+        return self._each_window(
+            texts, lambda x: self.classes_[head.probabilities(x).argmax(axis=1)]
+        )
 
-    def predict_proba(self, texts: Iterable[str]) -> NDArray[np.float64]:
+    def predict_proba(self, texts: str | Iterable[str]) -> NDArray[np.float64]:
         """Return the class probabilities of each text, shape (n, k); columns as in `classes_`."""
-        features = self.transform(texts)
-        return self._loaded_head().probabilities(features)
+        return self._each_window(texts, self._loaded_head().probabilities)
 
-    def decision_function(self, texts: Iterable[str]) -> NDArray[np.float64]:
+    def decision_function(self, texts: str | Iterable[str]) -> NDArray[np.float64]:
         """Return the scores of each text: shape (n,) for two classes (for the second), else (n, k)."""
-        features = self.transform(texts)
-        return self._loaded_head().decision(features)
+        return self._each_window(texts, self._loaded_head().decision)
 
-    def transform(self, texts: Iterable[str]) -> NDArray[np.float32]:
+    def transform(self, texts: str | Iterable[str]) -> NDArray[np.float32]:
         """Return the features of each text, float32 of shape (n, d), as they were in training."""
-        checked = checked_texts(texts)
-        if not checked:
-            return np.empty((0, len(self._parts.head_arrays["mean"])), dtype=np.float32)
-        return self._stored(self.encoder.encode(checked))
+        return self._each_window(texts, lambda x: x)
+
+    def count_tokens(self, texts: str | Iterable[str]) -> NDArray[np.int32]:
+        """Return how many tokens each text has before it is cut, shape (n,); special ones count.
+
+        ``predictor.count_tokens(texts) > predictor.max_length`` tells which texts are read in part only.
+        """
+        counts = (self.encoder.tokenize(w).n_tokens for w in windows(each_text(texts)))
+        return np.concatenate([np.empty(0, dtype=np.int32), *counts])
+
+    def score(self, blocks: Iterable[Sequence[str]]) -> Iterator[Scores]:
+        """Yield the scores of each block of texts; blocks are read one ahead, and are as large as the caller likes.
+
+        Parameters
+        ----------
+        blocks : iterable of sequences of str
+            Some thousand texts each, which are sorted by length together. Their types are not checked.
+        """
+        head = self._loaded_head()
+        for window in self._encoded(blocks):
+            probabilities = head.probabilities(window.features)
+            labels = self.classes_[probabilities.argmax(axis=1)]
+            yield Scores(labels, probabilities, window.n_tokens > self.max_length)
+
+    def _each_window(
+        self,
+        texts: str | Iterable[str],
+        of: Callable[[NDArray[np.float32]], NDArray[Any]],
+    ) -> NDArray[Any]:  # Any: of what `of` returns
+        """Return what `of` makes of each window's features, one below the other."""
+        checked = each_text(texts)
+        width = len(self._parts.head_arrays["mean"])
+        parts = [of(np.empty((0, width), dtype=np.float32))]  # its shape and dtype
+        for window in self._encoded(windows(checked)):
+            self._tell_of_cuts(window.n_tokens)
+            parts.append(of(window.features))
+        return np.concatenate(parts)
+
+    def _encoded(self, blocks: Iterable[Sequence[str]]) -> Iterator[EncodedWindow]:
+        for features, n_tokens in self.encoder.encode_windows(blocks):
+            yield EncodedWindow(self._stored(features), n_tokens)
+
+    def _tell_of_cuts(self, n_tokens: NDArray[np.int32]) -> None:
+        """Warn of the first texts that are longer than what is read of them."""
+        n_cut = int((n_tokens > self.max_length).sum())
+        if n_cut and not self._has_told_of_cuts:
+            self._has_told_of_cuts = True
+            logger.warning(
+                "%d of %d texts have more than %d tokens; what follows is not read, as in training. "
+                "predictor.count_tokens(texts) tells which. Said once.",
+                n_cut,
+                len(n_tokens),
+                self.max_length,
+            )
 
     @property
     def encoder(self) -> "Encoder":
-        """The frozen encoder, built from the file's own bytes on first use."""
-        with self._lock:
-            if self._encoder is None:
-                self._encoder = self._build_encoder()
-            return self._encoder
+        """The frozen encoder, built from the file's own bytes on first use, once a process."""
+        return self._encoder.get(self._build_encoder)
 
     def _build_encoder(self) -> "Encoder":
         """Return the encoder on the fastest engine here; on torch if that one does not give the features of training.
@@ -300,28 +376,3 @@ class Predictor:
         (features,) = self.transform([text])
         head = self._loaded_head()
         return look(self.encoder, head, explanation, features, self.card)
-
-
-def checked_texts(texts: Iterable[str]) -> list[str]:
-    """Return `texts` as a list of str.
-
-    Raises
-    ------
-    DataError
-        If it is a single string, or holds something else than str.
-    """
-    if isinstance(texts, (str, bytes)):
-        raise DataError(
-            f"Expected a list of texts, got a single {type(texts).__name__}: {shown(texts)}. Pass [text]."
-        )
-    if isinstance(texts, Mapping) or hasattr(texts, "columns"):
-        raise DataError(
-            f"Expected a list of texts, got a {type(texts).__name__}. Pass one column of it."
-        )
-    out = list(texts)
-    for i, text in enumerate(out):
-        if not isinstance(text, str):
-            raise DataError(
-                f"Text {i} is {type(text).__name__} {shown(text)}, expected str. Convert or remove it."
-            )
-    return out

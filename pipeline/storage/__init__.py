@@ -21,6 +21,7 @@ from pipeline.storage.publish import (
     publish_directory,
     quarantine,
     replace_file,
+    replacing,
 )
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "raise_if_refused",
     "read_manifest",
     "replace_file",
+    "replacing",
     "sha256_file",
     "this_process",
     "wrong_sizes",

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.errors import CacheError
 from pipeline.storage import disk
@@ -210,9 +211,17 @@ def is_left_over(name: str) -> bool:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write `data` beside `path`, make it durable and rename it over `path`."""
+    with replacing(path) as stream:
+        stream.write(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file beside `path`; when the block ends without an error, it is made durable and renamed over `path`."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        disk.write(scratch, data)
+        with disk.create(scratch) as stream:
+            yield stream
         disk.sync(scratch)
         disk.rename(scratch, path)
     finally:

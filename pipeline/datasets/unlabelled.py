@@ -1,0 +1,213 @@
+"""Texts that are to get a label: the rows of a file or stream, of which only the text is read, bad ones marked.
+
+Files are read as for training, and need no label column; plain lines are read, too.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from pipeline.config import DatasetSpec
+from pipeline.datasets.checks import is_missing
+from pipeline.datasets.columns import choose_text_column
+from pipeline.datasets.files import (
+    check_regular,
+    count_lines,
+    file_format,
+    text_blocks,
+    unpacked,
+)
+from pipeline.datasets.raw import Broken, RawTable
+from pipeline.datasets.text import first_lines, found_separator, open_text
+from pipeline.datasets.typed import JsonTable, open_parquet
+from pipeline.errors import DataError, shown
+
+
+class TextRow(NamedTuple):
+    """A row with its text, or with what is wrong with it.
+
+    Attributes
+    ----------
+    row : int
+        1-based number; blank lines count in plain lines alone, as for pandas.
+    line : int
+        1-based line on which it begins in a text file, else its row.
+    text : str
+        Empty where there is an error.
+    error : str
+        In words that follow the row's place, such as ``has no text.``; empty where all is well.
+    """
+
+    row: int
+    line: int
+    text: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Texts:
+    """An input that was opened.
+
+    Attributes
+    ----------
+    name : str
+        What people call it.
+    how : str
+        What is taken as a text: ``one text a line``, ``column 'text'``.
+    n_lines : int or None
+        Lines of a text file, rows of Parquet; None where nobody knows.
+    rows : iterator of TextRow
+        Can be gone through once; raises `DataError` where the rest cannot be read.
+    """
+
+    name: str
+    how: str
+    n_lines: int | None
+    rows: Iterator[TextRow]
+
+    def place(self, row: TextRow) -> str:
+        """Return where a row is."""
+        return f"{self.name}:{row.line}"
+
+
+def open_texts(path: Path, spec: DatasetSpec, form: str = "auto") -> Texts:
+    """Return the texts in a file.
+
+    Parameters
+    ----------
+    path : Path
+    spec : DatasetSpec
+        Text column, separator and header.
+    form : str
+        ``lines``, ``tsv``, ``txt``, ``csv``, ``jsonl``, ``parquet``; ``auto`` goes by the file's ending. A ``.txt`` in
+        whose first lines no separator is found holds one text a line.
+
+    Raises
+    ------
+    DataError
+        If it is not there or no such file, or its text column cannot be told.
+    """
+    check_regular(path)
+    form = file_format(path) if form == "auto" else form
+    if form == "parquet":
+        import pyarrow.parquet as pq
+
+        table = open_parquet(path)
+        n_rows = pq.read_metadata(path).num_rows
+        return _texts_of_table(table, spec, str(path), n_rows)
+    try:
+        with path.open("rb") as stream:
+            n_lines = count_lines(unpacked(stream, form), str(path))
+        stream = path.open("rb")
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {error.strerror}. Check the path and permissions."
+        ) from error
+    try:
+        texts = open_text_stream(stream, str(path), spec, form, n_lines)
+    except BaseException:
+        stream.close()
+        raise
+    return replace(texts, rows=_closing(texts.rows, stream))
+
+
+def open_text_stream(
+    stream: BinaryIO,
+    name: str,
+    spec: DatasetSpec,
+    form: str,
+    n_lines: int | None = None,
+) -> Texts:
+    """Return the texts in a stream of bytes.
+
+    Parameters
+    ----------
+    stream : binary file
+    name : str
+        For messages.
+    spec : DatasetSpec
+    form : str
+        As for `open_texts`, also with ``.gz``, but neither ``parquet`` nor ``auto``.
+    n_lines : int, optional
+
+    Raises
+    ------
+    DataError
+        If its text column cannot be told.
+    """
+    blocks = text_blocks(unpacked(stream, form), name)
+    first = next(blocks, "")
+    blocks = chain([first], blocks)
+    kind, separator = form.removesuffix(".gz"), spec.separator
+    if separator == "auto" and kind == "txt":
+        separator = found_separator(first_lines(first)) or separator
+        kind = "txt" if separator != "auto" else "lines"
+    if separator == "auto" and kind == "tsv":
+        separator = "\t"  # also where there is but one column
+    if kind == "lines":
+        skipped = int(spec.header == "yes")
+        return Texts(name, "one text a line", n_lines, _lines(blocks, skipped))
+    raw: RawTable
+    if kind == "jsonl":
+        raw = JsonTable(blocks, name, keep_broken=True)
+    else:
+        named = (spec.text_column,) if spec.text_column != "auto" else ()
+        raw = open_text(
+            blocks,
+            name,
+            kind=kind,
+            separator=separator,
+            header=spec.header,
+            named=tuple(n for n in named if not n.isdigit()),
+            keep_broken=True,
+        )
+    return _texts_of_table(raw, spec, name, n_lines)
+
+
+def _closing(rows: Iterator[TextRow], stream: BinaryIO) -> Iterator[TextRow]:
+    with stream:
+        yield from rows
+
+
+def _texts_of_table(
+    raw: RawTable, spec: DatasetSpec, name: str, n_lines: int | None
+) -> Texts:
+    column = choose_text_column(raw, spec)
+    how = f"column {column!r}" if raw.has_header else f"column {column}"
+    return Texts(name, how, n_lines, _rows(raw, raw.names.index(column)))
+
+
+def _rows(raw: RawTable, column: int) -> Iterator[TextRow]:
+    number = 0
+    for batch in raw.read([column]):
+        for line, cell in zip(batch.lines, batch.columns[0], strict=True):
+            number += 1
+            yield _row(number, line, cell)
+    raw.close()
+
+
+def _lines(blocks: Iterator[str], skipped: int) -> Iterator[TextRow]:
+    line = 0
+    for block in blocks:
+        lines = block.replace("\r\n", "\n").split("\n")
+        if not lines[-1]:  # what follows the last line break
+            lines.pop()
+        for text in lines:
+            line += 1
+            if line > skipped:
+                yield _row(line - skipped, line, text)
+
+
+def _row(number: int, line: int, cell: Any) -> TextRow:  # Any: a cell
+    if isinstance(cell, Broken):
+        return TextRow(number, line, "", cell.reason)
+    if is_missing(cell) or (isinstance(cell, str) and not cell.strip()):
+        return TextRow(number, line, "", "has no text.")
+    if not isinstance(cell, str):
+        kind = type(cell).__name__
+        return TextRow(
+            number, line, "", f"holds {kind} {shown(cell)}, expected a text."
+        )
+    return TextRow(number, line, cell, "")

@@ -1,0 +1,71 @@
+"""What may be passed as texts, everywhere that texts are passed."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from pipeline.errors import DataError, shown
+
+
+def checked_texts(texts: str | Iterable[str]) -> list[str]:
+    """Return `texts` as a list; a single str is one text.
+
+    Parameters
+    ----------
+    texts : str or iterable of str
+        A list, tuple, array, Series, generator, …. An empty text, a NUL and a lone surrogate are texts, too.
+
+    Raises
+    ------
+    DataError
+        If it has no order (set) or no single column (dict, DataFrame), is bytes or no iterable, or holds something
+        else than str: names its position, and its label where `texts` has an index.
+    """
+    return list(_each(texts))
+
+
+def each_text(texts: str | Iterable[str]) -> Iterable[str]:
+    """Return the texts to go through once: an iterator is checked as it passes, all else at once.
+
+    Parameters and errors are those of `checked_texts`.
+    """
+    return _each(texts) if isinstance(texts, Iterator) else checked_texts(texts)
+
+
+def _each(texts: str | Iterable[str]) -> Iterator[str]:
+    if isinstance(texts, str):
+        texts = [texts]
+    _check_container(texts)
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(
+                f"Text {i}{_label(texts, i)} is {type(text).__name__} {shown(text)}, expected str. "
+                "Convert or remove it."
+            )
+        yield text
+
+
+def _check_container(texts: object) -> None:
+    kind = type(texts).__name__
+    if isinstance(texts, (bytes, bytearray)):
+        raise DataError(
+            f"Expected texts, got {kind} {shown(texts)}. Decode it: .decode('utf-8')."
+        )
+    if isinstance(texts, Mapping) or hasattr(texts, "columns"):
+        raise DataError(
+            f"Expected a list of texts, got a {kind}. Pass one column of it."
+        )
+    if isinstance(texts, (set, frozenset)):
+        raise DataError(
+            f"Expected a list of texts, got a {kind}, which has no order. Pass a list."
+        )
+    try:
+        iter(texts)  # type: ignore[call-overload]  # that is the question
+    except TypeError as error:
+        raise DataError(
+            f"Expected a list of texts, got {kind} {shown(texts)}. Pass a str or a list of str."
+        ) from error
+
+
+def _label(texts: object, i: int) -> str:
+    """Return what a Series calls its row `i`; nothing for what has no index."""
+    index = getattr(texts, "index", None)
+    return "" if index is None or callable(index) else f" (index {shown(index[i])})"
