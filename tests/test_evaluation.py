@@ -237,7 +237,22 @@ def test_a_figure_that_few_resamples_define_has_an_interval_without_nan():
 
     figure = figures(measure(two_rows))["roc_auc"]
 
-    assert figure == {"value": 1.0, "ci95": [1.0, 1.0], "n": 2}
+    assert figure == {"value": 1.0, "ci95": list(wilson(1.0, 2)), "n": 2}
+
+
+def test_one_row_gives_no_certainty():
+    right = Scored(np.array([1]), np.array([[0.1, 0.9]]))
+    wrong = Scored(np.array([1]), np.array([[0.9, 0.1]]))
+    ours, theirs = measure(right), measure(wrong)
+
+    found = differences(ours, theirs)
+
+    assert figures(ours)["f1_macro"]["ci95"] == list(wilson(1.0, 1))
+    assert figures(ours)["log_loss"]["ci95"] is None
+    assert found["accuracy"]["value"] == 1.0
+    assert found["accuracy"]["ci95"][0] < 0.0
+    assert found["f1_macro"]["ci95"][0] < 0.0
+    assert found["log_loss"]["ci95"] is None
 
 
 def with_unknown_labels(scored, n=50):
@@ -291,8 +306,11 @@ def test_equal_systems_differ_by_exactly_nothing():
 
     found = differences(ours, theirs)
 
-    for name in METRICS:
+    for name in METRICS[1:]:
         assert (found[name]["value"], found[name]["ci95"]) == (0.0, [0.0, 0.0])
+    low, high = found["accuracy"]["ci95"]
+    assert found["accuracy"]["value"] == 0.0
+    assert -0.04 < low < 0.0 < high < 0.04  # other rows may part them
 
 
 def test_differences_are_ours_minus_theirs():
@@ -458,3 +476,28 @@ def test_published_figures_of_sst2_are_known_by_its_commit():
 )
 def test_published_figures_of_other_data_are_none(identity):
     assert published_figures(identity) == []
+
+
+def paired(both, ours, theirs, neither):
+    """Return which rows two systems have right: so many both, ours alone, theirs alone, neither."""
+    first = [True] * (both + ours) + [False] * (theirs + neither)
+    second = [True] * both + [False] * ours + [True] * theirs + [False] * neither
+    return np.array(first), np.array(second)
+
+
+def test_paired_interval_is_newcombes():
+    # method 10 of the paper, its example of 36, 12, 2 and 0 pairs
+    found = resampling.paired_interval(*paired(36, 12, 2, 0), 50)
+
+    assert found == pytest.approx((0.0569, 0.3404), abs=5e-5)
+
+
+def test_paired_interval_of_few_rows_holds_the_truth():
+    generator = np.random.default_rng(0)
+    cells = np.array([0.78, 0.12, 0.04, 0.06])
+    held = 0
+    for counts in generator.multinomial(20, cells, size=2_000):
+        low, high = resampling.paired_interval(*paired(*counts), 20)
+        held += low <= 0.12 - 0.04 <= high
+
+    assert held >= 0.945 * 2_000

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -128,18 +130,71 @@ def test_slices_of_clustered_rows_have_wider_intervals():
 
 
 def test_column_slices_are_the_values_most_frequent_first():
-    found = column_slices("source", ["web", "mail", "web", None])
+    values = ["web"] * 12 + ["mail"] * 10 + [None] * 2 + ["fax"] * 9
 
-    assert members(found) == {"web": [0, 2], "(empty)": [3], "mail": [1]}
+    found = column_slices("source", values)
+
+    assert {name: len(rows) for name, rows in members(found).items()} == {
+        "“web”": 12,
+        "“mail”": 10,
+        "any other value": 9,
+        "empty": 2,
+    }
     assert {one.group for one in found} == {"column source"}
 
 
 def test_column_slices_of_many_values_put_the_rare_ones_together():
-    values = ["often", "often", *(f"value {i:02}" for i in range(20))]
+    values = [f"value {i:02}" for i in range(30) for _ in range(10 + (i < 3))]
 
     found = column_slices("source", values)
 
-    assert len(found) == MAX_VALUES
-    assert found[0].name == "often"
-    assert found[-1].name == "10 other values"
+    assert [one.name for one in found[:3]] == ["“value 00”", "“value 01”", "“value 02”"]
+    assert len(found) == MAX_VALUES + 2
+    assert found[-2].name == "any of 18 other values"
     assert np.sum([one.rows for one in found], axis=0).tolist() == [1] * len(values)
+
+
+def test_column_slices_of_many_numbers_are_quartiles():
+    values = [None, *(str(i) for i in range(1, 41))]
+
+    found = members(column_slices("year", values))
+
+    assert {name: len(rows) for name, rows in found.items()} == {
+        "up to 10": 10,
+        "above 10, up to 20": 10,
+        "above 20, up to 30": 10,
+        "above 30": 10,
+        "empty": 1,
+    }
+
+
+@pytest.mark.parametrize("odd", ["nan", "inf", "1e3x"])
+def test_column_slices_of_what_is_no_finite_number_are_values(odd):
+    found = column_slices("year", [odd, *map(str, range(40))])
+
+    assert members(found)["any of 41 other values"] == list(range(41))
+
+
+def test_column_slices_tell_values_from_names_and_nulls():
+    values = ["empty"] * 10 + [None] * 10 + ["a"] * 10 + ["a\0"] * 10
+
+    found = column_slices("source", values)
+
+    assert [(one.name, int(one.rows.sum())) for one in found] == [
+        ("“a”", 10),
+        ("“a\0”", 10),
+        ("“empty”", 10),
+        ("any of 0 other values", 0),
+        ("empty", 10),
+    ]
+
+
+def test_one_long_value_takes_no_room_for_every_row():
+    values = ["a", "b"] * 440 + ["x" * 1_000_000]
+    tracemalloc.start()
+
+    column_slices("source", values)
+
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000

@@ -11,9 +11,23 @@ def figure(value, low, high, n=1_000):
 def report():
     """A report of which nothing stands out; each test changes one thing."""
     return {
-        "metrics": {"test": {"accuracy": figure(0.9, 0.88, 0.92)}},
-        "comparison": {"tfidf_logreg": {"accuracy": figure(0.05, 0.02, 0.08)}},
-        "split": {"overlap": {"identical": 1, "contained": 2, "n": 1_000}},
+        "classes": ["a", "b", "c"],
+        "dataset": {},
+        "published": [],
+        "metrics": {
+            "test": {
+                "accuracy": figure(0.9, 0.88, 0.92),
+                "roc_auc": figure(0.95, 0.93, 0.97),
+            }
+        },
+        "comparison": {
+            "tfidf_logreg": {"accuracy": figure(0.05, 0.02, 0.08)},
+            "majority": {"log_loss": figure(-0.4, -0.5, -0.3)},
+        },
+        "split": {
+            "overlap": {"identical": 1, "contained": 2, "n": 1_000},
+            "n_test": 1_000,
+        },
         "unknown_labels": 0,
         "head": {"converged": True, "n_iter": 9, "C": 0.1, "class_weight": "none"},
         "encoder": {
@@ -23,7 +37,7 @@ def report():
             "rows_cut": 3,
             "max_length": 128,
         },
-        "label_issues": {"n": 3, "n_looked_at": 4_000, "rows": [{}] * 3},
+        "label_issues": {"n": 3, "n_looked_at": 4_000, "error_rate": 0.05},
         "learning_curve": {"forecast": {"points": 1.0, "more_labels": None}},
         "slices": [
             {
@@ -35,9 +49,9 @@ def report():
             }
         ],
         "per_class": [
-            {"n": 500, "recall": 0.9},
-            {"n": 400, "recall": 0.9},
-            {"n": 100, "recall": 0.8},
+            {"label": "a", "n": 500, "predicted": 500, "recall": 0.9},
+            {"label": "b", "n": 400, "predicted": 400, "recall": 0.9},
+            {"label": "c", "n": 100, "predicted": 100, "recall": 0.8},
         ],
         "calibration": {"ece": figure(0.02, 0.0, 0.03), "bins": []},
     }
@@ -50,9 +64,15 @@ def test_where_nothing_stands_out_advice_says_so(report):
 
 
 def changes(report):
-    """Yield a part of the report to change, and how its advice begins."""
+    """Yield a part of the report to change, and how its advice begins; nothing where there is none."""
+    rare = report["per_class"][2]
     yield (
-        {"split": {"overlap": {"identical": 30, "contained": 40, "n": 1_000}}},
+        {
+            "split": {
+                **report["split"],
+                "overlap": {"identical": 30, "contained": 40, "n": 1_000},
+            }
+        },
         "7.0 % of the scored texts stand in training texts, so the figures flatter",
     )
     yield {"unknown_labels": 1}, "1 scored row has a label that no training row has"
@@ -61,18 +81,19 @@ def changes(report):
         {"head": {**report["head"], "converged": False, "n_iter": 3_000}},
         "The fit had not converged after 3,000 iterations: pass a smaller --C than 0.1.",
     )
+    comparison, test = report["comparison"], report["metrics"]["test"]
     worse = {"tfidf_logreg": {"accuracy": figure(-0.051, -0.072, -0.03)}}
     yield (
-        {"comparison": worse},
+        {"comparison": {**comparison, **worse}},
         "TF-IDF + logistic regression is better by 5.1 points: try --pooling mean; until then, use TF-IDF.",
     )
     unsure = {"tfidf_logreg": {"accuracy": figure(0.01, -0.01, 0.03)}}
     yield (
-        {"comparison": unsure},
+        {"comparison": {**comparison, **unsure}},
         "The difference to TF-IDF + logistic regression, +1.0 points, may be chance: try --pooling mean.",
     )
     yield (
-        {"label_issues": {"n": 90, "n_looked_at": 4_000, "rows": [{}] * 20}},
+        {"label_issues": {**report["label_issues"], "n": 90}},
         "Read the likely label errors: 90 of 4,000 training labels contradict",
     )
     yield (
@@ -81,10 +102,10 @@ def changes(report):
     )
     yield (
         {"slices": [{**report["slices"][0], "is_weak": True}]},
-        "Texts with length “more than 30 tokens” are answered worse than the others by 3.1 points (200 rows)",
+        "Length: more than 30 tokens – such texts are answered worse than the others by 3.1 points (200 rows)",
     )
     yield (
-        {"per_class": [{"n": 900, "recall": 0.9}, {"n": 100, "recall": 0.4}]},
+        {"per_class": [*report["per_class"][:2], {**rare, "recall": 0.4}]},
         "1 rare class is missed more often than found: try --class-weight balanced.",
     )
     yield (
@@ -97,18 +118,59 @@ def changes(report):
         "Do not take probabilities at their word: they are off by 7.0 points on average, too sure.",
     )
     yield (
-        {"metrics": {"test": {"accuracy": figure(0.7, 0.6, 0.8, 40)}}},
-        "Score more rows: 40 leave accuracy anywhere from 0.600 to 0.800.",
+        {"metrics": {"test": {**test, "accuracy": figure(0.7, 0.6, 0.8, 40)}}},
+        "Score more rows: of 40 rows accuracy may be anything from 0.600 to 0.800.",
+    )
+    yield (
+        {"metrics": {"test": {**test, "roc_auc": figure(0.06, 0.0, 0.18)}}},
+        "ROC AUC 0.060 (0.000 to 0.180) is clearly below 0.5",
+    )
+    one = [{**row, "predicted": 1_000 * (row is rare)} for row in report["per_class"]]
+    yield (
+        {"per_class": one},
+        "Every scored row gets the label “c”: pass a larger --C",
+    )
+    majority = {"majority": {"log_loss": figure(0.1, 0.05, 0.2)}}
+    yield (
+        {"comparison": {**comparison, **majority}},
+        "Probabilities are worse than the shares of the classes alone (log loss 0.100 (0.050 to 0.200) above",
+    )
+    yield (
+        {"dataset": {"limit": 2_000}},
+        "Train on all rows: --limit 2000 leaves out every training row behind the first 2,000.",
+    )
+    published = [
+        {"metric": "accuracy", "value": 0.913},
+        {"metric": "accuracy", "value": 0.91},
+        {"metric": "accuracy", "value": 0.6},
+    ]
+    yield (
+        {"published": [*published, {"metric": "macro F1", "value": 0.99}]},
+        "",
+    )
+    yield (
+        {"published": [{"metric": "accuracy", "value": 0.95}]},
+        "Published accuracies on this data are higher, up to 0.950: try another --encoder.",
     )
 
 
-@pytest.mark.parametrize("i", range(13))
+@pytest.mark.parametrize("i", range(19))
 def test_one_thing_that_stands_out_gives_its_sentence(report, i):
     change, begins = list(changes(report))[i]
 
     (said,) = advise({**report, **change})
 
-    assert said.startswith(begins)
+    assert said.startswith(begins or "Nothing stands out")
+
+
+def test_every_change_is_tested(report):
+    assert len(list(changes(report))) == 19
+
+
+def test_a_weak_slice_that_is_most_rows_is_no_advice(report):
+    weak = {**report["slices"][0], "is_weak": True, "n": 760}
+
+    assert advise({**report, "slices": [weak]}) == advise(report)
 
 
 def test_advice_is_at_most_five_sentences_the_gravest_first(report):
@@ -122,8 +184,8 @@ def test_advice_is_at_most_five_sentences_the_gravest_first(report):
     assert "flatter" in found[0]
 
 
-def test_a_model_that_contradicts_every_other_label_says_nothing_of_labels(report):
-    issues = {"n": 2_000, "n_looked_at": 4_000, "rows": [{}] * 20}
+def test_a_weak_model_says_nothing_of_labels(report):
+    issues = {"n": 900, "n_looked_at": 4_000, "error_rate": 0.2}
 
     assert advise({**report, "label_issues": issues}) == advise(report)
 

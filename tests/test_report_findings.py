@@ -33,7 +33,9 @@ def test_calibration_says_in_which_direction_it_errs(gap, low, said):
 def test_slices_names_the_weakest():
     report = make_report(2, 400)
 
-    assert findings.slices(report).startswith("Weakest: rare words: a third or more,")
+    assert findings.slices(report).startswith(
+        "Weakest: words that no training text has: a third or more,"
+    )
     for row in report["slices"]:
         row["is_weak"] = False
     assert findings.slices(report) == "No slice is clearly worse than the other rows."
@@ -62,7 +64,7 @@ def test_pairs_are_the_most_frequent_first():
 def test_verdict_without_a_comparison_gives_the_reason():
     report = {"comparison": {"majority": {"accuracy": undefined(3)}}}
 
-    said = findings.verdict(report, "majority")
+    said = words.verdict(report, "majority")
 
     assert said == "Not compared with majority class: too few rows."
 

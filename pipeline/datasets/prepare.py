@@ -80,11 +80,13 @@ def make_table(
             f"{facts['conflicting']:,}",
             places,
         )
-    sliced = {"slice_column": columns.slices} if columns.slices else {}
+    given: Json = {"slice_column": columns.slices} if columns.slices else {}
+    if spec.limit:
+        given["limit"] = spec.limit
     return {
         "text_column": columns.text,
         "label_column": columns.label,
-        **sliced,
+        **given,
         "splits": notes,
         "texts": facts,
     }

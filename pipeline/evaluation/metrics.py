@@ -2,6 +2,8 @@
 
 Accuracy has a Wilson interval [1]_; the others a percentile bootstrap [2]_ with a fixed seed, over rows or clusters of
 rows (`pipeline.evaluation.resampling`). Every system is resampled with the same row weights, so differences are paired.
+Few rows may look the same in every resample, which is no certainty: then Wilson's interval of the value stands in, and
+for differences both systems' intervals, or Newcombe's for accuracy.
 
 .. [1] E. B. Wilson (1927), Probable inference, the law of succession, and statistical inference, JASA 22.
 .. [2] B. Efron, R. Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
@@ -19,12 +21,15 @@ from pipeline.evaluation.resampling import (
     Figure,
     Weights,
     bootstrap_weights,
+    paired_interval,
     percentiles,
     ratio,
     share_interval,
+    wilson,
 )
 
 EPSILON = 1e-15
+FEW = 10  # rows that only one of two systems has right: with fewer a bootstrap of accuracy says too little
 METRICS = ("accuracy", "f1_macro", "roc_auc", "log_loss")
 
 
@@ -63,6 +68,8 @@ class Measured:
         Those whose label some training row has.
     n_clusters : int
         What was resampled: `n` where every row stands alone.
+    right : ndarray of bool, shape (n,)
+        Which rows are classified rightly.
     """
 
     point: dict[str, float]
@@ -70,6 +77,7 @@ class Measured:
     n: int
     n_known: int
     n_clusters: int
+    right: NDArray[np.bool_]
 
     def rows_of(self, metric: str) -> int:
         """Return how many rows a metric is over."""
@@ -101,7 +109,9 @@ def measure(
         _metrics(scored, weights, metrics) for weights in bootstrap_weights(clusters)
     ]
     samples = {name: np.concatenate([part[name] for part in parts]) for name in metrics}
-    return Measured(point, samples, n, int((scored.y >= 0).sum()), clusters.n)
+    known = int((scored.y >= 0).sum())
+    right = scored.predicted == scored.y
+    return Measured(point, samples, n, known, clusters.n, right)
 
 
 def figures(measured: Measured) -> dict[str, Figure]:
@@ -111,30 +121,55 @@ def figures(measured: Measured) -> dict[str, Figure]:
     """
     out: dict[str, Figure] = {}
     for name, value in measured.point.items():
-        n, samples = measured.rows_of(name), measured.samples[name]
+        n = measured.rows_of(name)
         if math.isnan(value):
             out[name] = _undefined(n)
-            continue
-        low, high = (
-            share_interval(value, n, measured.n_clusters, samples)
-            if name == "accuracy"
-            else percentiles(samples)
-        )
-        out[name] = {"value": value, "ci95": [low, high], "n": n}
+        else:
+            out[name] = {"value": value, "ci95": _interval(measured, name), "n": n}
     return out
+
+
+def _interval(measured: Measured, name: str) -> list[float] | None:
+    """Return the interval of a metric; None for the log loss of what looks the same in every resample."""
+    value, samples = measured.point[name], measured.samples[name]
+    if name == "accuracy":
+        n, n_clusters = measured.n, measured.n_clusters
+        return list(share_interval(value, n, n_clusters, samples))
+    low, high = percentiles(samples)
+    if low < high:
+        return [low, high]
+    return None if name == "log_loss" else list(wilson(value, measured.n_clusters))
 
 
 def differences(ours: Measured, theirs: Measured) -> dict[str, Figure]:
     """Return ours minus theirs for every metric, with paired intervals."""
     out: dict[str, Figure] = {}
     for name in ours.point:
-        value = ours.point[name] - theirs.point[name]
+        value, n = ours.point[name] - theirs.point[name], ours.rows_of(name)
         if math.isnan(value):
-            out[name] = _undefined(ours.rows_of(name))
+            out[name] = _undefined(n)
         else:
-            low, high = percentiles(ours.samples[name] - theirs.samples[name])
-            out[name] = {"value": value, "ci95": [low, high], "n": ours.rows_of(name)}
+            interval = _difference_interval(ours, theirs, name)
+            out[name] = {"value": value, "ci95": interval, "n": n}
     return out
+
+
+def _difference_interval(
+    ours: Measured, theirs: Measured, name: str
+) -> list[float] | None:
+    if name == "accuracy" and (ours.right != theirs.right).sum() < FEW:
+        return list(paired_interval(ours.right, theirs.right, ours.n_clusters))
+    low, high = percentiles(ours.samples[name] - theirs.samples[name])
+    if low < high or low == high == 0.0:  # the same answers to every row
+        return [low, high]
+    a, b = _interval(ours, name), _interval(theirs, name)
+    if a is None or b is None:
+        return None
+    p, q = ours.point[name], theirs.point[name]
+    return [
+        max(-1.0, p - q - math.hypot(p - a[0], b[1] - q)),
+        min(1.0, p - q + math.hypot(a[1] - p, q - b[0])),
+    ]
 
 
 def _undefined(n: int) -> Figure:

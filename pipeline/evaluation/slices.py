@@ -25,7 +25,8 @@ from pipeline.evaluation.resampling import (
 )
 
 MIN_WEAK = 10  # rows: fewer say nothing of a slice
-MAX_VALUES = 12  # of a column, the last one all others together
+MAX_VALUES = 12  # of a column, shown by themselves
+UNSEEN = "words that no training text has"
 LEVEL = 0.05  # of one false alarm among all slices of a report
 
 
@@ -102,14 +103,17 @@ def rare_word_slices(
     )
     is_many = shares >= 1 / 3
     return [
-        Slice("rare words", "none", shares == 0),
-        Slice("rare words", "some", (shares > 0) & ~is_many),
-        Slice("rare words", "a third or more", is_many),
+        Slice(UNSEEN, "none", shares == 0),
+        Slice(UNSEEN, "some", (shares > 0) & ~is_many),
+        Slice(UNSEEN, "a third or more", is_many),
     ]
 
 
 def column_slices(column: str, values: Sequence[str | None]) -> list[Slice]:
-    """Return the rows by what stands in a column: its most frequent values, and all others together.
+    """Return the rows by what stands in a column.
+
+    Numbers of more than `MAX_VALUES` kinds are parted at their quartiles; of other values the most frequent stand
+    alone, and those of fewer than `MIN_WEAK` rows together.
 
     Parameters
     ----------
@@ -118,14 +122,48 @@ def column_slices(column: str, values: Sequence[str | None]) -> list[Slice]:
     values : sequence of str or None, length n
         None where the cell is empty.
     """
-    names = ["(empty)" if value is None else value for value in values]
-    counts = Counter(names)
-    largest = sorted(counts, key=lambda name: (-counts[name], name))
-    shown = largest if len(largest) <= MAX_VALUES else largest[: MAX_VALUES - 1]
-    others = f"{len(largest) - len(shown):,} other values"
-    merged = np.array([name if name in shown else others for name in names])
-    parts = [*shown, others] if len(shown) < len(largest) else shown
-    return [Slice(f"column {column}", name, merged == name) for name in parts]
+    group = f"column {column}"
+    counts = Counter(value for value in values if value is not None)
+    numbers = _numbers(values) if len(counts) > MAX_VALUES else None
+    if numbers is not None:
+        return [Slice(group, name, rows) for name, rows in _quartiles(numbers)]
+    largest = sorted(counts, key=lambda value: (-counts[value], value))
+    shown = [v for v in largest[:MAX_VALUES] if counts[v] >= MIN_WEAK]
+    code = {value: i for i, value in enumerate(shown)}
+    other, empty = len(shown), len(shown) + 1
+    codes = np.array([empty if v is None else code.get(v, other) for v in values])
+    n_others = len(largest) - len(shown)
+    names = [
+        *(f"“{value}”" for value in shown),
+        "any other value" if n_others == 1 else f"any of {n_others:,} other values",
+        "empty",
+    ]
+    return [Slice(group, name, codes == i) for i, name in enumerate(names)]
+
+
+def _numbers(values: Sequence[str | None]) -> NDArray[np.float64] | None:
+    """Return cells as numbers, NaN where they are empty; None if one is no finite number."""
+    try:
+        found = np.array([np.nan if v is None else float(v) for v in values])
+    except ValueError:
+        return None
+    is_given = np.array([value is not None for value in values])
+    return found if np.isfinite(found[is_given]).all() else None
+
+
+def _quartiles(numbers: NDArray[np.float64]) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Return the names and rows of quartiles of numbers, and of the rows without one."""
+    is_given = ~np.isnan(numbers)
+    cuts = np.quantile(numbers[is_given], [0.25, 0.5, 0.75], method="lower")
+    bounds = np.unique(cuts)
+    names = [
+        f"up to {bounds[0]:g}",
+        *(f"above {a:g}, up to {b:g}" for a, b in pairwise(bounds.tolist())),
+        f"above {bounds[-1]:g}",
+    ]
+    of = np.searchsorted(bounds, numbers)
+    found = [(name, is_given & (of == i)) for i, name in enumerate(names)]
+    return [*found, ("empty", ~is_given)]
 
 
 def measure_slices(

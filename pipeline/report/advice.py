@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 
+from pipeline.pages.canvas import shown
 from pipeline.report import words
 from pipeline.report.material import Json
 
 MOST = 5
 LEAK = 0.05  # share of scored rows that stand in training texts
-# Share of training labels that are likely wrong; more than that says that the model is weak.
-ISSUES, TOO_MANY_ISSUES = 0.01, 0.2
+ISSUES = 0.01  # share of training labels that are likely wrong
+WEAK_MODEL = 0.1  # share of errors out of fold
 CUT = 0.02  # share of rows cut
 WIDE = 0.06  # an interval of accuracy: three points up and down
 RARE, WEAK_RECALL = (
@@ -28,10 +29,13 @@ def advise(report: Json) -> list[str]:
     found = [
         sentence
         for about in (
+            _use,
             _trust,
             _convergence,
             _baseline,
+            _limit,
             _more_labels,
+            _published,
             _slices,
             _labels,
             _classes,
@@ -44,6 +48,22 @@ def advise(report: Json) -> list[str]:
     return found[:MOST] or [
         "Nothing stands out: look at the most confident errors, then try it on texts of your own."
     ]
+
+
+def _use(report: Json) -> Iterator[str]:
+    """Say what makes a model useless, or its probabilities."""
+    yield from words.ranks_backwards(report)
+    given = [row["label"] for row in report["per_class"] if row["predicted"]]
+    if len(given) == 1 and len(report["classes"]) > 1:
+        yield (
+            f"Every scored row gets the label “{shown(given[0], 40)}”: pass a larger --C, or --class-weight balanced."
+        )
+    loss = report["comparison"]["majority"]["log_loss"]
+    if loss["value"] is not None and loss["ci95"] and loss["ci95"][0] > 0:
+        yield (
+            "Probabilities are worse than the shares of the classes alone (log loss "
+            f"{words.number(loss)} above the majority baseline's): pass a smaller --C, which makes them less sure."
+        )
 
 
 def _trust(report: Json) -> Iterator[str]:
@@ -86,8 +106,9 @@ def _baseline(report: Json) -> Iterator[str]:
 
 def _labels(report: Json) -> Iterator[str]:
     issues = report["label_issues"]
-    share = issues["n"] / issues["n_looked_at"] if issues else 0.0
-    if issues and ISSUES <= share <= TOO_MANY_ISSUES:
+    if not issues or issues["error_rate"] > WEAK_MODEL:
+        return  # most of what contradicts a weak model is only hard
+    if issues["n"] >= ISSUES * issues["n_looked_at"]:
         yield (
             f"Read the likely label errors: {issues['n']:,} of {issues['n_looked_at']:,} training labels contradict "
             "what a model without them is sure of; some are wrong, some only hard."
@@ -104,10 +125,32 @@ def _more_labels(report: Json) -> Iterator[str]:
 
 def _slices(report: Json) -> Iterator[str]:
     weak = [row for row in report["slices"] if row["is_weak"]]
-    for row in sorted(weak, key=lambda row: float(row["difference"]["value"]))[:1]:
+    few = [row for row in weak if row["n"] <= report["split"]["n_test"] / 2]
+    for row in sorted(few, key=lambda row: float(row["difference"]["value"]))[:1]:
         yield (
-            f"Texts with {row['group']} “{row['name']}” are answered worse than the others by "
-            f"{-100 * row['difference']['value']:.1f} points ({words.counted(row['n'], 'row')}): label more of them."
+            f"{row['group'].capitalize()}: {row['name']} – such texts are answered worse than the others by "
+            f"{-100 * row['difference']['value']:.1f} points ({words.counted(row['n'], 'row')}): read their errors, "
+            "and label more of them."
+        )
+
+
+def _limit(report: Json) -> Iterator[str]:
+    if limit := report["dataset"].get("limit"):
+        yield (
+            f"Train on all rows: --limit {limit} leaves out every training row behind the first {limit:,}."
+        )
+
+
+def _published(report: Json) -> Iterator[str]:
+    accuracy = report["metrics"]["test"]["accuracy"]
+    better = [
+        row["value"]
+        for row in report["published"]
+        if row["metric"] == "accuracy" and row["value"] > accuracy["ci95"][1]
+    ]
+    if better:
+        yield (
+            f"Published accuracies on this data are higher, up to {max(better):.3f}: try another --encoder."
         )
 
 
@@ -152,5 +195,6 @@ def _size(report: Json) -> Iterator[str]:
     low, high = figure["ci95"]
     if high - low > WIDE:
         yield (
-            f"Score more rows: {figure['n']:,} leave accuracy anywhere from {low:.3f} to {high:.3f}."
+            f"Score more rows: of {words.counted(figure['n'], 'row')} accuracy may be anything from {low:.3f} to "
+            f"{high:.3f}."
         )

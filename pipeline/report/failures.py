@@ -101,6 +101,7 @@ def suspects(material: Material) -> Json | None:
     return {
         "n": len(found),
         "n_looked_at": len(rows),
+        "error_rate": float((proba.argmax(axis=1) != y[rows]).mean()),
         "method": METHOD,
         "rows": [
             {

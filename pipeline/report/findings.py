@@ -16,15 +16,6 @@ CLEAR_ERROR = 0.0005  # an interval that begins below, so at 0.000 as it is show
 SENSITIVE = 0.05  # below it a p value is called clear
 
 
-def verdict(report: Json, baseline: str) -> str:
-    """Return the comparison with a baseline in a sentence, also where there is none."""
-    figure = report["comparison"][baseline]["accuracy"]
-    if figure["value"] is None:
-        reason = figure.get("reason", "undefined")
-        return f"Not compared with {words.BASELINE_NAMES[baseline]}: {reason}."
-    return words.verdict(report, baseline)
-
-
 def points(figure: Json) -> str:
     """Return a difference of shares: ``+3.0 points (95 % +1.0 to +5.0)``."""
     if figure["value"] is None:
@@ -140,10 +131,11 @@ def slices(report: Json) -> str:
 
 
 def label_issues(section: Json) -> str:
-    """Return how many labels may be wrong."""
+    """Return how many labels may be wrong, and how much that says of a model that errs as often as this one."""
     return (
         f"{section['n']:,} of {section['n_looked_at']:,} labels looked at contradict what a model that did not see "
-        "them is sure of; some are wrong, some only hard."
+        f"them is sure of; some are wrong, some only hard. That model errs on {100 * section['error_rate']:.1f} % of "
+        "them: the more it errs, the more are only hard."
     )
 
 

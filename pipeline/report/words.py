@@ -70,14 +70,39 @@ def numerics(figures: Json) -> str:
     )
 
 
+def conclusion(report: Json) -> str:
+    """Return in a sentence or two what the model is good for: beside always giving one answer, then beside TF-IDF."""
+    figure = report["comparison"]["majority"]["accuracy"]
+    if figure["value"] is None or not figure["ci95"] or figure["ci95"][0] > 0:
+        return verdict(report, "tfidf_logreg")
+    low, high = (100 * bound for bound in figure["ci95"])
+    said = (
+        "Not shown to be better than always answering the most frequent label: difference "
+        f"{100 * figure['value']:+.1f} points (95 % {low:+.1f} to {high:+.1f}, paired); "
+        f"{undecided(report, 'majority')}."
+    )
+    return " ".join([said, *ranks_backwards(report)])
+
+
+def ranks_backwards(report: Json) -> list[str]:
+    """Return a sentence where the scores order the classes clearly the wrong way round."""
+    auc = report["metrics"]["test"]["roc_auc"]
+    if auc["value"] is None or not auc["ci95"] or auc["ci95"][1] >= 0.5:
+        return []
+    return [
+        f"ROC AUC {number(auc)} is clearly below 0.5: the labels of the scored rows look swapped, or those of training."
+    ]
+
+
 def verdict(report: Json, baseline: str) -> str:
     """Return one sentence on accuracy against a baseline, with the paired interval and what to try."""
-    figure = report["comparison"][baseline]["accuracy"]
+    figure, name = report["comparison"][baseline]["accuracy"], BASELINE_NAMES[baseline]
+    if figure["value"] is None:
+        return f"Not compared with {name}: {figure.get('reason', 'undefined')}."
     points, (low, high) = (
         100 * figure["value"],
         (100 * bound for bound in figure["ci95"]),
     )
-    name = BASELINE_NAMES[baseline]
     if low > 0:
         return f"Better than {name} by {points:.1f} points (95 % {low:.1f} to {high:.1f}, paired)."
     if high < 0:
@@ -127,4 +152,4 @@ def summary(report: Json) -> str:
     which = split["scored"] if split["mode"] == "official" else "held-out"
     where = counted(split["n_test"], f"{which} row")
     first = f"{where} scored, {split['n_fit']:,} fitted on; value (95 % interval)"
-    return "\n".join([first, *lines, verdict(report, "tfidf_logreg")])
+    return "\n".join([first, *lines, conclusion(report)])
