@@ -16,6 +16,7 @@ from tasks.options import (
     HeadOptions,
     SplitOptions,
 )
+from tasks.split import SplitDataset
 
 
 class ExportPredictor(
@@ -24,12 +25,13 @@ class ExportPredictor(
     """Tokenizer, encoder and classifier in one file, and a model card: ``predictors/<slug>-<key>/``."""
 
     folder = "predictors"
-    schema = 2
+    schema = 3
 
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:
-        """Read the model, the encoder's files and the figures for the card."""
+        """Read the model, the training rows' features, the encoder's files and the figures for the card."""
         return {
+            "split": self.stage(SplitDataset),
             "features": self.stage(ExtractFeatures),
             "model": self.stage(FitLogReg),
             "report": self.stage(EvaluateModel),
@@ -42,6 +44,7 @@ class ExportPredictor(
 
     def build(self, draft: Draft) -> str:
         """Put the parts together; no torch is imported."""
+        from pipeline.features.stored import StoredFeatures
         from pipeline.predictor.export import assemble
         from pipeline.predictor.file import save_predictor
         from pipeline.report.card import model_card
@@ -49,12 +52,15 @@ class ExportPredictor(
         features = self.upstream["features"]
         assert isinstance(features, ExtractFeatures)  # as `upstream` made it
         report = self.upstream["report"].directory / "report.json"
+        fit = disk.load_array(self.upstream["split"].directory / "fit.npy")
+        stored = StoredFeatures.of(features.directory, self.root)
         predictor = assemble(
             spec=features.spec,
             source=features.source,
             encoder_dir=features.store / "encoder",
             model_dir=self.upstream["model"].directory,
             report=report,
+            training=stored.subset(fit),
         )
         path = draft.path / "predictor.joblib"
         save_predictor(predictor, path)

@@ -10,8 +10,11 @@ from pipeline.config import EncoderSpec
 from pipeline.encoder.folder import QUANTIZED, weight_names
 from pipeline.encoder.identity import EncoderSource
 from pipeline.errors import ArtifactError
+from pipeline.evaluation.drift import MAX_ROWS
+from pipeline.features.stored import StoredFeatures
 from pipeline.heads.head import ARRAYS, load_head
 from pipeline.predictor.predictor import Parts, Predictor
+from pipeline.predictor.reference import reference_of
 from pipeline.storage import check_contents, disk
 
 
@@ -22,6 +25,7 @@ def assemble(
     encoder_dir: Path,
     model_dir: Path,
     report: Path,
+    training: StoredFeatures,
 ) -> Predictor:
     """Return the predictor of a finished run.
 
@@ -36,6 +40,8 @@ def assemble(
         The fitted head.
     report : Path
         ``report.json``, for the card.
+    training : StoredFeatures
+        The rows that were fitted on; at most `MAX_ROWS` are read.
 
     Raises
     ------
@@ -61,6 +67,7 @@ def assemble(
                 **make_card(json.loads(disk.read(report))),
                 "versions": {**manifest["versions"], "sklearn": head.sklearn_version},
             },
+            reference=reference_of(training.take(training.sample(MAX_ROWS))),
         )
     )
 

@@ -4,7 +4,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from pipeline.encoder.frozen import Encoder
+    from pipeline.evaluation.drift import Drift
     from pipeline.heads.head import Head
 
 
@@ -49,6 +50,8 @@ class Parts:
     probe_proba : ndarray of float64, shape (p, k)
     card : dict
         What made the predictor: data, encoder, split, head, figures, versions.
+    reference : dict of str to ndarray
+        `pipeline.evaluation.drift.Reference` of the training features; empty if there is none.
     """
 
     spec: EncoderSpec
@@ -61,6 +64,7 @@ class Parts:
     probe_features: NDArray[np.float32]
     probe_proba: NDArray[np.float64]
     card: dict[str, Any]  # Any: JSON values
+    reference: dict[str, NDArray[Any]] = field(default_factory=dict)  # Any: numbers
 
 
 class Predictor:
@@ -207,6 +211,30 @@ class Predictor:
                 f"expected at most {self._allowed():g}. {COMPARE}"
             )
         return difference
+
+    def drift(self, texts: Iterable[str], *, level: float = 0.05) -> "Drift":
+        """Tell whether texts are no longer like those of training, by their features; labels are not needed.
+
+        Parameters
+        ----------
+        texts : iterable of str
+            A window of some hundred texts as they come in; fewer than 50 cannot be judged.
+        level : float
+            False alarms, as a share of windows: of 20 windows a day, 0.05 lets one alarm by chance.
+
+        Returns
+        -------
+        Drift
+            ``is_found``, ``p_value`` and ``distance``; its str is a sentence.
+
+        Raises
+        ------
+        ArtifactError
+            If the file carries no reference.
+        """
+        from pipeline.predictor.reference import compare
+
+        return compare(self.transform(texts), self._parts.reference, level)
 
     def _loaded_head(self) -> "Head":
         if self._head is None:
