@@ -38,18 +38,19 @@ if TYPE_CHECKING:
     from pipeline.encoder.frozen import Encoder
 
 
-class _OverTexts(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
-    """Tells scikit-learn that a text stands where other estimators have a row of numbers."""
+class _OverTexts(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]  # untyped
+    """Gives features of texts; tells scikit-learn that a text stands where others have a row of numbers."""
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.one_d_array = True
         tags.input_tags.two_d_array = False
+        tags.transformer_tags.preserves_dtype = []  # always float32
         return tags
 
 
-class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _OverTexts):  # type: ignore[misc]
+class FeatureExtractor(_OverTexts):
     """Turn texts into frozen-encoder features.
 
     There is nothing to fit. The encoder is loaded when it is first needed, shared by the estimators of a process that
@@ -142,7 +143,6 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _OverT
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
-        tags.transformer_tags.preserves_dtype = []  # always float32
         return tags
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -167,7 +167,7 @@ def _find(
     return load_shared(find_encoder(spec, sha256_file), spec, compute)
 
 
-class TextClassifier(ClassifierMixin, _OverTexts):  # type: ignore[misc]  # scikit-learn is untyped
+class TextClassifier(ClassifierMixin, _OverTexts):  # type: ignore[misc]  # untyped
     """Classify texts by logistic regression on frozen-encoder features.
 
     Parameters
@@ -274,18 +274,27 @@ class TextClassifier(ClassifierMixin, _OverTexts):  # type: ignore[misc]  # scik
 
     def predict_proba(self, texts: Iterable[str]) -> NDArray[np.float64]:
         """Return the class probabilities of each text, shape (n, k)."""
-        features = self.transform(texts)
+        features = self._features(texts)
         return self.head_.probabilities(features)
 
     def decision_function(self, texts: Iterable[str]) -> NDArray[np.float64]:
         """Return the scores of each text: shape (n,) for two classes, else (n, k)."""
-        features = self.transform(texts)
+        features = self._features(texts)
         return self.head_.decision(features)
 
     def transform(self, texts: Iterable[str]) -> NDArray[np.float32]:
         """Return the features of each text, shape (n, d)."""
+        return self._features(texts)
+
+    def _features(self, texts: Iterable[str]) -> NDArray[np.float32]:
+        """Return what `transform` returns before `set_output` makes a table of it."""
         check_is_fitted(self)
         return (self._extractor or self.predictor_).transform(texts)
+
+    @property
+    def _n_features_out(self) -> int:
+        """Return the number of columns of `transform`, for `get_feature_names_out`."""
+        return len(self.head_.mean)
 
     def __getstate__(self) -> dict[str, Any]:  # Any: an estimator's attributes
         """Put the predictor in the place of the encoder, so that a pickle needs no other file."""
@@ -314,22 +323,23 @@ def checked_labels(
         raise DataError(
             f"{n_texts} texts but {len(labels)} labels. Pass one label a text."
         )
-    missing = np.flatnonzero(isna(labels)).tolist()
-    if missing:
+    is_missing = ~np.isfinite(labels) if labels.dtype.kind == "f" else isna(labels)
+    if is_missing.any():
         raise DataError(
-            f"Labels of texts {listed(missing)} are missing (None or NaN), expected str, int or bool. "
-            "Remove those texts or label them."
+            f"Labels of texts {listed(np.flatnonzero(is_missing).tolist())} are missing or not finite, "
+            "expected str, int or bool. Remove those texts or label them."
         )
-    check_classification_targets(labels)
     kinds = {str if isinstance(label, str) else int for label in labels.tolist()}
     if len(kinds) > 1:
         other = next(label for label in labels.tolist() if not isinstance(label, str))
         raise DataError(
             f"Labels are of several kinds: some are str, but {shown(other)} is {type(other).__name__}. Convert them."
         )
+    check_classification_targets(labels)
     if len(np.unique(labels)) < 2:
         raise DataError(
-            "All texts have the same label; a classifier needs at least two classes."
+            f"The {n_texts} texts have labels of one class at most; a classifier needs at least two classes. "
+            "Add texts of another."
         )
     return np.asarray(labels)
 

@@ -32,4 +32,5 @@ def compare(features: NDArray[np.float32], arrays: Arrays, level: float) -> Drif
             "The predictor carries no reference: it was exported by an earlier version, or trained on too few texts "
             "(40 different ones are needed). Train and export it again."
         )
-    return Reference(**arrays).compare(features, level)
+    with one_blas_thread():
+        return Reference(**arrays).compare(features, level)
