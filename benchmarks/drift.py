@@ -25,12 +25,14 @@ from pipeline.heads.objective import one_blas_thread
 SIZES = (50, 100, 200, 500, 1_000)
 MIXES = 40  # references of the last row
 SEED = 7
+N_SHOWN = 200
 Features = NDArray[np.float32]
 
 
 def read(source: str) -> list[str]:
     """Return the texts of ``FILE[:COLUMN[:SEPARATOR]]``."""
-    name, column, separator = (*source.split(":"), "1", "\t")[:3]
+    parts = source.split(":")
+    name, column, separator = parts + ["", "1", "\t"][len(parts) :]
     path = Path(name)
     content = path.read_text(encoding="utf-8")
     rows = (
@@ -120,6 +122,7 @@ def main() -> None:
         rows = [[options.same, f"{len(same):,}", *shares(same, reference, *draw)]]
         for name in options.other:
             other = extractor.transform(read(name))
+            print(f"{name}: the first {reference.compare(other[:N_SHOWN])}")
             rows.append([name, f"{len(other):,}", *shares(other, reference, *draw)])
         mixed = mixed_shares(train, same, *draw)
         rows.append(["both mixed anew", f"{len(train) + len(same):,}", *mixed])

@@ -124,8 +124,9 @@ class Reference:
         if p < 2:
             return None
         mean = first.mean(axis=0)
-        variances, axes = _principal(np.cov(first, rowvar=False), p)
-        rest = np.cov(first, rowvar=False).trace() - variances.sum()
+        covariance = np.cov(first, rowvar=False)
+        variances, axes = _principal(covariance, p)
+        rest = covariance.trace() - variances.sum()
         if not min(variances[-1], rest) > SMALLEST * variances[0]:
             return None
         unplaced = cls(
