@@ -8,37 +8,6 @@ from numpy.typing import NDArray
 from pipeline.encoder.batching import EncodedRows, Tokens
 
 
-class TextList:
-    """Texts in memory, as an extraction reads those of a data set.
-
-    Parameters
-    ----------
-    texts : sequence of str
-    block : int
-        Texts a block.
-    """
-
-    def __init__(self, texts: Sequence[str], block: int = 2) -> None:
-        self._texts, self._block = texts, block
-
-    def __len__(self) -> int:
-        """Return the number of texts."""
-        return len(self._texts)
-
-    def blocks(
-        self, wanted: NDArray[np.bool_] | None = None
-    ) -> Iterator[tuple[int, list[str]]]:
-        """Yield each block's first row and texts; those without a wanted row are left out."""
-        for begin in range(0, len(self._texts), self._block):
-            end = begin + self._block
-            if wanted is None or wanted[begin:end].any():
-                yield begin, list(self._texts[begin:end])
-
-    def name(self, row: int) -> str:
-        """Return what people call a row."""
-        return f"text {row}"
-
-
 class WordLengthEncoder:
     """Gives the lengths of a text's first words as its features: ``"a bbb"`` -> ``[1, 3, 0, …]``.
 

@@ -21,6 +21,7 @@ from pipeline.storage import (
     check_contents,
     is_complete,
     key_lock,
+    keyed_directory,
     publish_directory,
     quarantine,
 )
@@ -226,14 +227,3 @@ class Stage(luigi.Task, metaclass=_AlwaysNew):
             except CacheError as error:
                 found.append((path, error))
         return found
-
-
-def keyed_directory(parent: Path, slug: str, key: str) -> Path:
-    """Return ``parent/<slug>-<key12>``, or the directory that already ends in this key."""
-    ending = f"-{key[:12]}"
-    found = (
-        sorted(path.name for path in parent.glob(f"*{ending}"))
-        if parent.is_dir()
-        else []
-    )
-    return parent / (found[0] if found else slug + ending)

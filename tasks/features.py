@@ -16,9 +16,15 @@ from pipeline.features import spawn
 from pipeline.features.certificates import Certificates
 from pipeline.features.shards import find_shards
 from pipeline.hub import COMMIT
-from pipeline.storage import DigestCache, is_complete, quarantine, read_manifest
+from pipeline.storage import (
+    DigestCache,
+    is_complete,
+    keyed_directory,
+    quarantine,
+    read_manifest,
+)
 from tasks import stop
-from tasks.base import DirectoryTarget, Stage, keyed_directory
+from tasks.base import DirectoryTarget, Stage
 from tasks.dataset import PrepareDataset
 from tasks.options import ComputeOptions, DatasetOptions, EncoderOptions, spec_of
 from tasks.progress import said_rates, show_progress

@@ -19,6 +19,7 @@ from tasks.options import (
     SplitOptions,
     spec_of,
 )
+from tasks.split import SplitDataset
 
 
 class ExportPredictor(
@@ -37,8 +38,9 @@ class ExportPredictor(
 
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:
-        """Read the model, the encoder's files and the figures for the card."""
+        """Read the model, the training rows' features, the encoder's files and the figures for the card."""
         return {
+            "split": self.stage(SplitDataset),
             "features": self.stage(ExtractFeatures),
             "model": self.stage(FitLogReg),
             "report": self.stage(EvaluateModel),
@@ -63,6 +65,7 @@ class ExportPredictor(
 
     def build(self, draft: Draft) -> str:
         """Put the parts together; no torch is imported."""
+        from pipeline.features.stored import StoredFeatures
         from pipeline.predictor.export import assemble
         from pipeline.predictor.file import save_predictor
         from pipeline.report.card import model_card
@@ -70,6 +73,8 @@ class ExportPredictor(
         features = self.upstream["features"]
         assert isinstance(features, ExtractFeatures)  # as `upstream` made it
         report = self.upstream["report"].directory / "report.json"
+        fit = disk.load_array(self.upstream["split"].directory / "fit.npy")
+        stored = StoredFeatures.of(features.directory, self.root)
         predictor = assemble(
             spec=features.spec,
             source=features.source,
@@ -77,6 +82,7 @@ class ExportPredictor(
             model_dir=self.upstream["model"].directory,
             report=report,
             weights=self.spec.encoder_in_predictor,
+            training=stored.subset(fit),
         )
         path = draft.path / "predictor.joblib"
         save_predictor(predictor, path)

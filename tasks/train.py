@@ -11,9 +11,15 @@ from typing import Any
 import luigi
 
 from pipeline.errors import PipelineError
-from pipeline.storage import disk, link_or_copy, quarantine, read_manifest
+from pipeline.storage import (
+    disk,
+    keyed_directory,
+    link_or_copy,
+    quarantine,
+    read_manifest,
+)
 from tasks import ledger, stop
-from tasks.base import Stage, keyed_directory
+from tasks.base import Stage
 from tasks.baselines import FitBaselines
 from tasks.dataset import PrepareDataset
 from tasks.evaluation import EvaluateModel

@@ -28,6 +28,7 @@ from pipeline.features.extract import extract_missing, list_facts
 from pipeline.features.keys import row_keys
 from pipeline.features.shards import find_shards, shards_in
 from pipeline.features.store import FeatureStore
+from pipeline.features.texts import TextList
 from pipeline.storage import (
     check_contents,
     disk,
@@ -38,7 +39,7 @@ from pipeline.storage import (
     replace_file,
 )
 from pipeline.storage.manifest import MANIFEST
-from pipeline.testing import TextList, WordLengthEncoder
+from pipeline.testing import WordLengthEncoder
 
 KILLED = 137
 Fault = Callable[[str, Path, Callable[[], Any]], Any]
@@ -262,7 +263,7 @@ def _publish_list(
     ) as draft:
         keys_path = draft.path / "keys.npy"
         extract_missing(
-            TextList(texts),
+            TextList(texts, block=2),
             store,
             lambda: encoder,
             keys_path=keys_path,

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.features.extract import extract_missing
 from pipeline.features.keys import Keys
-from pipeline.testing import TextList
+from pipeline.features.texts import TextList
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ def extract(store, texts, encoder, *, feature_dtype="float32", on_progress=None)
     store.folder.mkdir(parents=True, exist_ok=True)
     path = store.folder / "keys.npy"
     done = extract_missing(
-        TextList(texts),
+        TextList(texts, block=2),
         store,
         lambda: encoder,
         keys_path=path,

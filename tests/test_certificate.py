@@ -26,6 +26,7 @@ from pipeline.features.certificates import Certificates
 from pipeline.features.certify import certify, spread_texts
 from pipeline.features.extract import _Work
 from pipeline.features.keys import row_keys
+from pipeline.features.texts import TextList
 from pipeline.heads.flips import check_flips, count_flips
 from pipeline.heads.head import Head
 from pipeline.storage import (
@@ -34,7 +35,7 @@ from pipeline.storage import (
     read_manifest,
     sha256_file,
 )
-from pipeline.testing import TextList, WordLengthEncoder
+from pipeline.testing import WordLengthEncoder
 from tasks.explain import explain
 from tasks.forget import forget
 from tasks.inventory import Inventory
@@ -202,9 +203,13 @@ def test_texts_of_a_certificate_are_different_and_evenly_spread(monkeypatch):
     monkeypatch.setattr(certify_module, "N_TEXTS", 3)
     monkeypatch.setattr(certify_module, "N_ROWS", 6)
 
-    assert spread_texts(TextList(["a", "b", "a", "c"])) == ["a", "b", "c"]
-    assert spread_texts(TextList([str(i) for i in range(11)])) == ["0", "4", "10"]
-    assert spread_texts(TextList(["a"] * 9)) == ["a"]
+    assert spread_texts(TextList(["a", "b", "a", "c"], block=2)) == ["a", "b", "c"]
+    assert spread_texts(TextList([str(i) for i in range(11)], block=2)) == [
+        "0",
+        "4",
+        "10",
+    ]
+    assert spread_texts(TextList(["a"] * 9, block=2)) == ["a"]
 
 
 class Engine(WordLengthEncoder):
@@ -229,7 +234,9 @@ def make(home, engine, reference=None, **options):
     """Certify an engine; return how many texts the reference encoded."""
     reference = reference or Engine()
     root = home.store.parents[1]
-    certify(engine, lambda: reference, TextList(TEXTS), home, root=root, **options)
+    certify(
+        engine, lambda: reference, TextList(TEXTS, block=2), home, root=root, **options
+    )
     return len(reference.seen)
 
 

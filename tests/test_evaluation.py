@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -245,7 +246,7 @@ def test_one_row_gives_no_certainty():
     wrong = Scored(np.array([1]), np.array([[0.9, 0.1]]))
     ours, theirs = measure(right), measure(wrong)
 
-    found = differences(ours, theirs)
+    found: Any = differences(ours, theirs)
 
     assert figures(ours)["f1_macro"]["ci95"] == list(wilson(1.0, 1))
     assert figures(ours)["log_loss"]["ci95"] is None
@@ -304,7 +305,7 @@ def test_rows_that_all_have_unknown_labels_have_accuracy_zero_and_no_log_loss():
 def test_equal_systems_differ_by_exactly_nothing():
     ours, theirs = measure(system(4)), measure(system(4))
 
-    found = differences(ours, theirs)
+    found: Any = differences(ours, theirs)
 
     for name in METRICS[1:]:
         assert (found[name]["value"], found[name]["ci95"]) == (0.0, [0.0, 0.0])
@@ -487,7 +488,7 @@ def paired(both, ours, theirs, neither):
 
 def test_paired_interval_is_newcombes():
     # method 10 of the paper, its example of 36, 12, 2 and 0 pairs
-    found = resampling.paired_interval(*paired(36, 12, 2, 0), 50)
+    found = resampling.paired_interval(*paired(36, 12, 2, 0), n_clusters=50)
 
     assert found == pytest.approx((0.0569, 0.3404), abs=5e-5)
 
@@ -497,7 +498,7 @@ def test_paired_interval_of_few_rows_holds_the_truth():
     cells = np.array([0.78, 0.12, 0.04, 0.06])
     held = 0
     for counts in generator.multinomial(20, cells, size=2_000):
-        low, high = resampling.paired_interval(*paired(*counts), 20)
+        low, high = resampling.paired_interval(*paired(*counts), n_clusters=20)
         held += low <= 0.12 - 0.04 <= high
 
     assert held >= 0.945 * 2_000

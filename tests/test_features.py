@@ -22,7 +22,8 @@ from pipeline.features.extract import (
 )
 from pipeline.features.keys import row_key, row_keys
 from pipeline.features.store import FeatureStore
-from pipeline.testing import TextList, WordLengthEncoder
+from pipeline.features.texts import TextList
+from pipeline.testing import WordLengthEncoder
 from tests.stores import extract
 from tests.test_tasks_stages import flip_last_bit
 
@@ -383,7 +384,7 @@ def test_time_spent_loading_makes_no_part_due(store, monkeypatch):
 
     store.folder.mkdir(parents=True)
     extract_missing(
-        TextList(SIX),
+        TextList(SIX, block=2),
         store,
         load,
         keys_path=store.folder / "keys.npy",

@@ -1,4 +1,3 @@
-import io
 import json
 import os
 import pickle
@@ -10,12 +9,8 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 
-from pipeline import FeatureExtractor, TextClassifier, load_encoder, load_predictor
+from pipeline import TextClassifier, load_encoder, load_predictor
 from pipeline.encoder import engine
 from pipeline.encoder.tolerance import TOLERANCE
 from pipeline.errors import ArtifactError, DataError
@@ -280,81 +275,6 @@ def test_something_else_than_a_text_is_named_by_position(predictor, bad):
 def test_a_whole_table_is_not_taken_for_its_column_names(predictor, table):
     with pytest.raises(DataError, match="Pass one column"):
         predictor.predict(table)
-
-
-def test_integer_labels_stay_integers(tiny_encoder):
-    labels = [int(label == "pos") for label in LABELS]
-    fitted = TextClassifier(str(tiny_encoder), C=1.0).fit(TEXTS, labels)
-
-    assert fitted.classes_.dtype == np.int64
-    assert fitted.predict(["good"]).dtype == np.int64
-
-
-def test_three_classes_and_auto_c(tiny_encoder):
-    labels = [text.split()[1] for text in TEXTS]
-
-    fitted = TextClassifier(str(tiny_encoder), pooling="mean").fit(TEXTS, labels)
-
-    assert fitted.classes_.tolist() == ["film", "plot", "story"]
-    assert fitted.predict_proba(TEXTS).shape == (120, 3)
-    assert fitted.score(TEXTS, np.array(labels, dtype=object)) > 0.9
-
-
-def test_classifier_refuses_one_class_and_unequal_lengths(tiny_encoder):
-    with pytest.raises(DataError, match="at least two classes"):
-        TextClassifier(str(tiny_encoder)).fit(["good", "bad"], ["x", "x"])
-    with pytest.raises(DataError, match="one label a text"):
-        TextClassifier(str(tiny_encoder)).fit(["good", "bad"], ["x"])
-
-
-def test_unfitted_classifier_says_so():
-    with pytest.raises(NotFittedError):
-        TextClassifier().predict(["good"])
-
-
-@pytest.mark.parametrize(
-    "estimator",
-    [TextClassifier("x", C=0.5, layer=1), FeatureExtractor("x", pooling="mean")],
-)
-def test_estimators_clone_and_only_store(estimator):
-    copy = clone(estimator)
-
-    assert copy.get_params() == estimator.get_params()
-    assert copy.set_params(max_length=7).max_length == 7
-
-
-def test_a_fitted_classifier_survives_pickling(classifier):
-    stream = io.BytesIO()
-    joblib.dump(classifier, stream)
-    stream.seek(0)
-
-    loaded = joblib.load(stream)
-
-    assert np.array_equal(loaded.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
-
-
-def test_feature_extractor_works_in_a_scikit_learn_pipeline(tiny_encoder):
-    chain = make_pipeline(
-        FeatureExtractor(str(tiny_encoder), pooling="mean"),
-        LogisticRegression(max_iter=1000),
-    )
-
-    chain.fit(TEXTS, LABELS)
-
-    assert chain.score(TEXTS, LABELS) > 0.8
-    assert (
-        pickle.loads(pickle.dumps(chain)).predict(TEXTS[:3]).tolist()
-        == chain.predict(TEXTS[:3]).tolist()
-    )
-
-
-def test_feature_extractor_follows_changed_parameters(tiny_encoder):
-    extractor = FeatureExtractor(str(tiny_encoder))
-    first = extractor.transform(["the film is good"])
-
-    changed = extractor.set_params(pooling="mean").transform(["the film is good"])
-
-    assert not np.allclose(first, changed)
 
 
 def test_float16_storage_is_repeated_when_predicting(trained, tiny_encoder):

@@ -12,8 +12,8 @@ from pipeline.encoder.batching import EncodedRows, Tokens
 from pipeline.encoder.certificate import Measured, check, measure, spread
 from pipeline.errors import CacheError, UnreadableError
 from pipeline.features.certificates import Certificates, Place
-from pipeline.features.extract import Texts
 from pipeline.features.keys import row_keys
+from pipeline.features.texts import Texts
 from pipeline.storage import (
     check_contents,
     disk,

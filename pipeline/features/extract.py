@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -26,9 +27,11 @@ from pipeline.features.keys import (
 )
 from pipeline.features.part import Part
 from pipeline.features.store import FeatureStore
+from pipeline.features.texts import Texts
 from pipeline.storage import disk
 
 N_NAMED = 5
+KeyBlocks = Callable[[], Iterator[tuple[int, Keys]]]  # as `keys.key_blocks` yields them
 
 
 class Stopped(BaseException):
@@ -44,24 +47,6 @@ class Encoder(Protocol):
 
     def encode_tokens(self, tokens: Tokens) -> Iterator[EncodedRows]:
         """Yield each text's features exactly once, in any order."""
-        ...
-
-
-class Texts(Protocol):
-    """What the extraction needs of a data set; `pipeline.datasets.table.StoredTexts` is one."""
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        ...
-
-    def blocks(
-        self, wanted: NDArray[np.bool_] | None = None
-    ) -> Iterator[tuple[int, list[str]]]:
-        """Yield the number of each block's first row and its texts; blocks without a wanted row may be left out."""
-        ...
-
-    def name(self, row: int) -> str:
-        """Return what people call a row."""
         ...
 
 
@@ -116,6 +101,11 @@ class Extraction:
     padded: int
     elapsed_s: float
 
+    def warnings(self) -> Iterator[str]:
+        """Yield what people should know."""
+        for name in self.damaged:
+            yield f"damaged shard {name} moved to quarantine; its rows were encoded again"
+
 
 def extract_missing(
     texts: Texts,
@@ -152,8 +142,34 @@ def extract_missing(
         If the store holds features of another length.
     """
     _write_keys(texts, keys_path)
+    return fill_store(
+        texts,
+        partial(key_blocks, keys_path),
+        store,
+        load_encoder,
+        feature_dtype=feature_dtype,
+        on_progress=on_progress,
+    )
+
+
+def fill_store(
+    texts: Texts,
+    keys: KeyBlocks,
+    store: FeatureStore,
+    load_encoder: Callable[[], Encoder],
+    *,
+    feature_dtype: str,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Extraction:
+    """Do what `extract_missing` does, for texts whose keys are known.
+
+    Parameters
+    ----------
+    keys : callable () -> iterator of (int, ndarray of S16)
+        Gives the texts' keys block by block, each with the number of its first row; called several times.
+    """
     damaged = store.load()
-    wanted, broken = _find_missing(keys_path, len(texts), store)
+    wanted, broken = _find_missing(keys, len(texts), store)
     encoder = load_encoder() if wanted.any() else None
     part = Part(store, np.dtype(feature_dtype))  # after loading: its time runs
     work = _Work(texts, wanted, part, on_progress)
@@ -178,7 +194,7 @@ def _write_keys(texts: Texts, path: Path) -> None:
 
 
 def _find_missing(
-    keys_path: Path, n: int, store: FeatureStore
+    blocks: KeyBlocks, n: int, store: FeatureStore
 ) -> tuple[NDArray[np.bool_], list[str]]:
     """Return which rows have to be encoded, shape (n,), and the names of damaged shards.
 
@@ -189,7 +205,7 @@ def _find_missing(
     while True:
         wanted = np.zeros(n, dtype=bool)
         used: set[str] = set()
-        for begin, keys in key_blocks(keys_path):
+        for begin, keys in blocks():
             wanted[begin : begin + len(keys)] = store.missing(keys)
             used |= store.shards_of(keys)
         found = store.check(used)
@@ -199,7 +215,7 @@ def _find_missing(
     if wanted.any():
         missing = np.empty(wanted.sum(), dtype="S16")
         n_found = 0
-        for begin, keys in key_blocks(keys_path):
+        for begin, keys in blocks():
             new = keys[wanted[begin : begin + len(keys)]]
             missing[n_found : n_found + len(new)] = new
             n_found += len(new)

@@ -10,9 +10,12 @@ from pipeline.config import EncoderSpec, PredictorSpec
 from pipeline.encoder.folder import QUANTIZED, weight_names
 from pipeline.encoder.identity import EncoderSource
 from pipeline.errors import ArtifactError
+from pipeline.evaluation.drift import MAX_ROWS
+from pipeline.features.stored import StoredFeatures
 from pipeline.heads.head import ARRAYS, load_head
 from pipeline.predictor.elsewhere import Elsewhere
 from pipeline.predictor.predictor import Parts, Predictor
+from pipeline.predictor.reference import reference_of
 from pipeline.storage import check_contents, disk
 
 
@@ -23,6 +26,7 @@ def assemble(
     encoder_dir: Path,
     model_dir: Path,
     report: Path,
+    training: StoredFeatures,
     weights: str = PredictorSpec.encoder_in_predictor,
 ) -> Predictor:
     """Return the predictor of a finished run.
@@ -38,6 +42,8 @@ def assemble(
         The fitted head.
     report : Path
         ``report.json``, for the card.
+    training : StoredFeatures
+        The rows that were fitted on; at most `MAX_ROWS` are read.
     weights : {"bundle", "reference"}
         See `pipeline.config.PredictorSpec`.
 
@@ -68,6 +74,7 @@ def assemble(
                 **make_card(json.loads(disk.read(report))),
                 "versions": {**manifest["versions"], "sklearn": head.sklearn_version},
             },
+            reference=reference_of(training.take(training.sample(MAX_ROWS))),
         )
     )
 

@@ -5,9 +5,9 @@ A file is a plain pickle stream (protocol 4, written by joblib without compressi
     pipeline.predictor._restore_v1(digest, header, section, section, …)
 
 ``header`` is JSON; ``digest`` its SHA-256. It lists every section (bytes) with name, size and SHA-256:
-``config.json``, ``tokenizer.json``, the encoder's safetensors files (or, in the header, where they are), the head's
-arrays and the probes' expected outputs as raw little-endian numbers. ``docs/predictor-file.md`` has it all. No other
-name occurs in the stream, so `load_predictor` can read it with an
+``config.json``, ``tokenizer.json``, the encoder's safetensors files (or, in the header, where they are), and as raw
+little-endian numbers the head's arrays, the probes' expected outputs and what describes the training features.
+``docs/predictor-file.md`` has it all. No other name occurs in the stream, so `load_predictor` can read it with an
 unpickler that knows that one name, and a changed bit anywhere is an error.
 """
 
@@ -32,14 +32,18 @@ KIND, VERSION = "frostbert-predictor", 1
 FIRST_INT8 = "int8-static-v1"  # what int8 meant in files that do not name their recipe
 ARRAYS = ("mean", "scale", "coef", "intercept")  # of the head
 PROBE_ARRAYS = ("probe_features", "probe_proba")
+REFERENCE = "reference."  # begins the names of arrays that describe the training features; older files have none
 
 
 def pack(parts: Parts) -> tuple[str, str, *tuple[bytes, ...]]:
     """Return the arguments of `_restore_v1` that give `parts` back."""
-    arrays: dict[str, NDArray[np.floating]] = dict(parts.head_arrays)
+    arrays: dict[str, NDArray[Any]] = dict(parts.head_arrays)  # Any: numbers
     weights = parts.weights if isinstance(parts.weights, dict) else {}
     elsewhere = parts.weights if isinstance(parts.weights, Elsewhere) else None
     arrays |= {"probe_features": parts.probe_features, "probe_proba": parts.probe_proba}
+    arrays |= {
+        REFERENCE + name: array for name, array in sorted(parts.reference.items())
+    }
     sections: dict[str, bytes] = {
         "config.json": parts.config,
         "tokenizer.json": parts.tokenizer,
@@ -141,6 +145,11 @@ def unpack(digest: str, header: str, sections: Sequence[bytes]) -> Parts:
         probe_proba=arrays["probe_proba"],
         card=described["card"],
         made_by=described.get("made_by"),
+        reference={
+            name.removeprefix(REFERENCE): array
+            for name, array in arrays.items()
+            if name.startswith(REFERENCE)
+        },
     )
 
 

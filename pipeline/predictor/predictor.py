@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from pipeline.encoder.frozen import Encoder
+    from pipeline.evaluation.drift import Drift
     from pipeline.heads.head import Head
     from pipeline.predictor.explanation import Explanation
 
@@ -56,6 +57,8 @@ class Parts:
         What made the predictor: data, encoder, split, head, figures, versions.
     made_by : dict, optional
         Identity of the engine that gave the probes' features.
+    reference : dict of str to ndarray
+        `pipeline.evaluation.drift.Reference` of the training features; empty if there is none.
     """
 
     spec: EncoderSpec
@@ -69,6 +72,7 @@ class Parts:
     probe_proba: NDArray[np.float64]
     card: dict[str, Any]  # Any: JSON values
     made_by: dict[str, Any] | None = None  # Any: JSON values
+    reference: dict[str, NDArray[Any]] = field(default_factory=dict)  # Any: numbers
 
 
 class Scores(NamedTuple):
@@ -300,6 +304,30 @@ class Predictor:
                 f"expected at most {self._allowed():g}. {self._changes(self.encoder)}"
             )
         return difference
+
+    def drift(self, texts: Iterable[str], *, level: float = 0.05) -> "Drift":
+        """Tell whether texts are no longer like those of training, by their features; labels are not needed.
+
+        Parameters
+        ----------
+        texts : iterable of str
+            A window of some hundred texts as they come in; fewer than 50 cannot be judged.
+        level : float
+            False alarms, as a share of windows: of 20 windows a day, 0.05 lets one alarm by chance.
+
+        Returns
+        -------
+        Drift
+            ``is_found``, ``p_value`` and ``distance``; its str is a sentence.
+
+        Raises
+        ------
+        ArtifactError
+            If the file carries no reference.
+        """
+        from pipeline.predictor.reference import compare
+
+        return compare(self.transform(texts), self._parts.reference, level)
 
     def _loaded_head(self) -> "Head":
         if self._head is None:

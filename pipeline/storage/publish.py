@@ -244,3 +244,14 @@ def link_or_copy(target: Path, link: Path) -> None:
             disk.remove_tree(scratch)
         else:
             disk.remove(scratch)
+
+
+def keyed_directory(parent: Path, slug: str, key: str) -> Path:
+    """Return ``parent/<slug>-<key12>``, or the directory that already ends in this key."""
+    ending = f"-{key[:12]}"
+    found = (
+        sorted(path.name for path in parent.glob(f"*{ending}"))
+        if parent.is_dir()
+        else []
+    )
+    return parent / (found[0] if found else slug + ending)
