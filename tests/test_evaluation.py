@@ -488,7 +488,9 @@ def paired(both, ours, theirs, neither):
 
 def test_paired_interval_is_newcombes():
     # method 10 of the paper, its example of 36, 12, 2 and 0 pairs
-    found = resampling.paired_interval(*paired(36, 12, 2, 0), n_clusters=50)
+    ours, theirs = paired(36, 12, 2, 0)
+
+    found = resampling.paired_interval(ours, theirs, 50)
 
     assert found == pytest.approx((0.0569, 0.3404), abs=5e-5)
 
@@ -498,7 +500,8 @@ def test_paired_interval_of_few_rows_holds_the_truth():
     cells = np.array([0.78, 0.12, 0.04, 0.06])
     held = 0
     for counts in generator.multinomial(20, cells, size=2_000):
-        low, high = resampling.paired_interval(*paired(*counts), n_clusters=20)
+        ours, theirs = paired(*counts)
+        low, high = resampling.paired_interval(ours, theirs, 20)
         held += low <= 0.12 - 0.04 <= high
 
     assert held >= 0.945 * 2_000
