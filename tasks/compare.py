@@ -46,6 +46,7 @@ def _run_report(inventory: Inventory, name: str) -> "RunReport":
     from pipeline.report.scored import load_scored
 
     runs = {path.name: items for path, items in inventory.runs().items()}
+    name = Path(name).name  # a shell completes the path
     folder = inventory.latest() if name == "latest" else name
     if folder not in runs:
         known = ", ".join(runs) or "none"

@@ -552,6 +552,16 @@ def test_every_form_says_what_it_was_made_of(render):
         assert all(fact in form for form in forms)
 
 
+def test_control_characters_of_the_data_do_not_reach_a_terminal(report, render):
+    evil = "\x1b]0;owned\x07\x1b[31m \u202e"
+    errors = [{**report["errors"][0], "text": evil}]
+
+    markdown, _ = render(errors=errors)
+
+    assert not set(markdown) & set("\x1b\x07\u202e")
+    assert "owned" in markdown
+
+
 def test_a_report_without_errors_is_rendered(render):
     markdown, html = render(errors=[], n_errors=0)
 

@@ -79,7 +79,7 @@ def test_data_lines_say_everything_of_the_ledger(report):
             "1,240 read: train 1,150 (1,120 used; 4 with extra fields), dev 40, test 50 (no labels, not used); "
             "columns text 'sentence', label 'mood' (no header line)",
         ],
-        ["labels", "pos 1,060 (94.6 %), neg 60 (5.4 %)"],
+        ["labels", "pos: 1,060 (94.6 %), neg: 60 (5.4 %)"],
         [
             "texts",
             "30 empty, 3 duplicates, 2 with several labels (train 7, dev 9), 3 with control characters "
@@ -112,7 +112,7 @@ def test_data_lines_show_the_ten_most_frequent_labels(report):
 
     labels = dict(data_lines(report))["labels"]
 
-    assert labels.startswith("l13 13 (14.3 %), l12 12")
+    assert labels.startswith("l13: 13 (14.3 %), l12: 12")
     assert labels.endswith("l04 4 (4.4 %) and 3 more labels")
 
 
@@ -125,4 +125,4 @@ def test_data_lines_cut_a_long_label(report):
 def test_data_lines_keep_an_odd_label_on_its_line(report):
     report["dataset"]["texts"]["train_labels"] = {"a\nb": 1, "c": 1}
 
-    assert dict(data_lines(report))["labels"] == "'a\\nb' 1 (50.0 %), c 1 (50.0 %)"
+    assert dict(data_lines(report))["labels"] == "'a\\nb': 1 (50.0 %), c: 1 (50.0 %)"

@@ -919,3 +919,25 @@ def test_link_or_copy_replaces_an_earlier_copy(tmp_path):
 
     assert (tmp_path / "latest" / "file").read_text() == "new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "new"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_file_is_never_replaced(tmp_path, kind):
+    target = tmp_path / "target"
+    target.mkdir() if kind == "folder" else os.mkfifo(target)
+
+    with pytest.raises(OSError, match="it is no regular file"):
+        replace_file(target, b"new")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+    assert not target.is_file()
+
+
+def test_of_a_link_the_file_it_leads_to_is_replaced(tmp_path):
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+
+    replace_file(tmp_path / "link", b"new")
+
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"

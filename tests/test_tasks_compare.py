@@ -219,3 +219,13 @@ def test_scored_rows_lie_beside_the_report(twice):
         assert {len(column) for column in (y, keys, rows, clusters)} == {n}
         accuracy = (proba.argmax(axis=1) == y).mean()
         assert accuracy == report["metrics"]["test"]["accuracy"]["value"]
+
+
+def test_a_run_may_be_named_by_its_path(twice):
+    first, second = runs(twice)
+    folder = twice.artifacts / "runs"
+
+    by_name = compare(twice.artifacts, (first, second))
+    by_path = compare(twice.artifacts, (str(folder / first), str(folder / second)))
+
+    assert by_path["runs"] == by_name["runs"]

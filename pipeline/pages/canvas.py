@@ -3,6 +3,7 @@
 The same drawing gives the same bytes: identifiers come from a fixed salt, and no date is written.
 """
 
+import logging
 import os
 import re
 import sys
@@ -136,6 +137,8 @@ def _load() -> None:
         return
     with TemporaryDirectory(prefix="frostbert-", ignore_cleanup_errors=True) as folder:
         os.environ["MPLCONFIGDIR"] = folder
+        # it warns that making the list takes a moment
+        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
         try:
             import matplotlib.font_manager  # for its list
             import matplotlib.style  # noqa: F401  # looks for styles of the user's

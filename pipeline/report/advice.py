@@ -99,7 +99,7 @@ def _baseline(report: Json) -> Iterator[str]:
         )
     elif figure["ci95"][0] <= 0:
         yield (
-            f"The difference to TF-IDF + logistic regression, {points:+.1f} points, may be chance: "
+            f"The difference to TF-IDF + logistic regression, {points:+z.1f} points, may be chance: "
             f"{words.undecided(report, 'tfidf_logreg')}."
         )
 

@@ -145,8 +145,8 @@ def verdict(difference: Json, test: Json) -> str:
         how, interval = f"worse by {-points:.1f} points", f"{-high:.1f} to {-low:.1f}"
     else:
         return (
-            f"The runs cannot be told apart: difference {points:+.1f} points of accuracy (95 % {low:+.1f} to "
-            f"{high:+.1f}, paired; {counts})."
+            f"The runs cannot be told apart: difference {points:+z.1f} points of accuracy (95 % {low:+z.1f} to "
+            f"{high:+z.1f}, paired; {counts})."
         )
     return f"The second run is {how} of accuracy (95 % {interval}, paired; {counts})."
 

@@ -48,7 +48,7 @@ def _labels(counts: dict[str, int]) -> str:
     total = sum(counts.values())
     largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     shares = [
-        f"{word(label)} {n:,} ({_percent(n, total)})"
+        f"{word(label)}: {n:,} ({_percent(n, total)})"
         for label, n in largest[:MAX_LABELS]
     ]
     more = len(counts) - MAX_LABELS

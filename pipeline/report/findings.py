@@ -20,11 +20,11 @@ def points(figure: Json) -> str:
     """Return a difference of shares: ``+3.0 points (95 % +1.0 to +5.0)``."""
     if figure["value"] is None:
         return words.number(figure)
-    said = f"{100 * figure['value']:+.1f} points"
+    said = f"{100 * figure['value']:+z.1f} points"
     if not figure.get("ci95"):
         return said
     low, high = (100 * bound for bound in figure["ci95"])
-    return f"{said} (95 % {low:+.1f} to {high:+.1f})"
+    return f"{said} (95 % {low:+z.1f} to {high:+z.1f})"
 
 
 def difference(figure: Json) -> str:
@@ -32,7 +32,7 @@ def difference(figure: Json) -> str:
     if figure["value"] is None or not figure.get("ci95"):
         return words.number(figure)
     low, high = figure["ci95"]
-    return f"{figure['value']:+.3f} ({low:+.3f} to {high:+.3f})"
+    return f"{figure['value']:+z.3f} ({low:+z.3f} to {high:+z.3f})"
 
 
 def accuracy(report: Json) -> str:

@@ -15,6 +15,8 @@ from pipeline.storage import disk
 
 Json = dict[str, Any]  # Any: JSON values
 SCRIPT = "page.js"
+# what moves a terminal's cursor or turns the direction of what follows; white space is dealt with before
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def write_report(report: Json, directory: Path) -> None:
@@ -104,7 +106,7 @@ def _unbroken(text: str) -> Markup:
 
 def _markdown_cell(value: object) -> str:
     """Return `value` so that it cannot break a Markdown table or smuggle in markup."""
-    text = " ".join(str(value).split())
+    text = CONTROL.sub("\ufffd", " ".join(str(value).split()))
     for mark in ("\\", "|", "`", "*", "_", "[", "]", "<", ">"):
         text = text.replace(
             mark, f"\\{mark}" if mark not in "<>" else {"<": "&lt;", ">": "&gt;"}[mark]

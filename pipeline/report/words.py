@@ -78,7 +78,7 @@ def conclusion(report: Json) -> str:
     low, high = (100 * bound for bound in figure["ci95"])
     said = (
         "Not shown to be better than always answering the most frequent label: difference "
-        f"{100 * figure['value']:+.1f} points (95 % {low:+.1f} to {high:+.1f}, paired); "
+        f"{100 * figure['value']:+z.1f} points (95 % {low:+z.1f} to {high:+z.1f}, paired); "
         f"{undecided(report, 'majority')}."
     )
     return " ".join([said, *ranks_backwards(report)])
@@ -110,8 +110,10 @@ def verdict(report: Json, baseline: str) -> str:
         return f"{worse}: {advice(report)}."
     if report["metrics"]["test"]["accuracy"]["value"] == 1.0 and points == 0.0:
         return f"Level with {name}: both answer every row right. A larger or harder test would tell them apart."
-    level = f"Not distinguishable from {name}: difference {points:+.1f} points (95 % {low:+.1f} to {high:+.1f}, paired)"
-    return f"{level}; {undecided(report, baseline)}."
+    return (
+        f"Not distinguishable from {name}: difference {points:+z.1f} points (95 % {low:+z.1f} to {high:+z.1f}, "
+        f"paired); {undecided(report, baseline)}."
+    )
 
 
 def undecided(report: Json, baseline: str) -> str:

@@ -217,7 +217,18 @@ def replace_file(path: Path, data: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file beside `path`; when the block ends without an error, it is made durable and renamed over `path`."""
+    """Yield a file beside `path`; when the block ends without an error, it is made durable and renamed over `path`.
+
+    Of a link, the file that it leads to is replaced.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, or something else than a regular file stands there: a device, a pipe, a folder.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
     scratch = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         with disk.create(scratch) as stream:
