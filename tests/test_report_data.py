@@ -113,7 +113,7 @@ def test_data_lines_show_the_ten_most_frequent_labels(report):
     labels = dict(data_lines(report))["labels"]
 
     assert labels.startswith("l13: 13 (14.3 %), l12: 12")
-    assert labels.endswith("l04 4 (4.4 %) and 3 more labels")
+    assert labels.endswith("l04: 4 (4.4 %) and 3 more labels")
 
 
 def test_data_lines_cut_a_long_label(report):
