@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -108,3 +110,59 @@ def test_a_share_that_no_resample_varies_gets_wilsons_interval_for_the_clusters(
     samples = np.full(N_RESAMPLES, share)
 
     assert share_interval(share, 20, 5, samples) == wilson(share, 5)
+
+
+def test_few_clusters_give_no_narrow_interval():
+    y = np.arange(20) % 2
+    half = Scored(y, np.tile([0.2, 0.8], (20, 1)))  # every second row is right
+    one = Clusters(np.zeros(20, dtype=np.int64), 1)
+
+    found: Any = figures(measure(half, one))
+
+    assert found["accuracy"]["ci95"] == list(wilson(0.5, 1))
+    low, high = found["f1_macro"]["ci95"]
+    assert high - low > 0.5
+
+
+def test_differences_that_cancel_within_one_cluster_are_no_certainty():
+    y = np.zeros(24, dtype=np.int64)
+    ours, theirs = np.tile([0.9, 0.1], (24, 1)), np.tile([0.9, 0.1], (24, 1))
+    ours[:12], theirs[12:] = [0.1, 0.9], [0.1, 0.9]
+    one = Clusters(np.zeros(24, dtype=np.int64), 1)
+
+    found: Any = differences(
+        measure(Scored(y, ours), one, ["accuracy"]),
+        measure(Scored(y, theirs), one, ["accuracy"]),
+    )
+
+    low, high = found["accuracy"]["ci95"]
+    assert found["accuracy"]["value"] == 0.0
+    assert low < -0.3 < 0.3 < high
+
+
+def test_what_differs_by_rounding_alone_does_not_vary():
+    constant = [
+        Scored(np.zeros(50, dtype=np.int64), np.tile([p, 1 - p], (50, 1)))
+        for p in (0.7, 0.55)
+    ]
+    ours, theirs = (measure(one, metrics=["log_loss"]) for one in constant)
+
+    found: Any = figures(ours)
+    assert found["log_loss"]["ci95"] is None
+    assert differences(ours, theirs)["log_loss"]["ci95"] is None
+
+
+@pytest.mark.parametrize("n_clusters", [1, 3, 9])
+def test_shares_of_few_clusters_hold_the_truth(n_clusters):
+    generator = np.random.default_rng(n_clusters)
+    held = 0
+    for _ in range(400):  # all rows of a cluster are right, or none is
+        right = np.repeat(generator.random(n_clusters) < 0.7, 8)
+        clusters = Clusters(np.repeat(np.arange(n_clusters), 8), n_clusters)
+        y, wrong = np.zeros(len(right), dtype=np.int64), ~right
+        scored = Scored(y, np.stack([right, wrong], axis=1).astype(float))
+        found: Any = figures(measure(scored, clusters, ["accuracy"]))
+        low, high = found["accuracy"]["ci95"]
+        held += low <= 0.7 <= high
+
+    assert held >= 0.92 * 400

@@ -198,3 +198,17 @@ def test_one_long_value_takes_no_room_for_every_row():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10_000_000
+
+
+def test_one_family_of_texts_is_no_weak_slice():
+    rows = np.arange(60) < 12
+    right = np.ones(60, dtype=bool)
+    right[:4] = False
+    of = np.where(rows, 0, np.arange(60))
+    clusters = Clusters(np.unique(of, return_inverse=True)[1], 49)
+
+    found, _ = measured(rows, right, clusters)
+
+    assert not found["is_weak"]
+    low, high = found["accuracy"]["ci95"]
+    assert high - low > 0.5

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evaluation.resampling import (
+    FEW_CLUSTERS,
     Clusters,
     Figure,
     Weights,
@@ -29,7 +30,9 @@ from pipeline.evaluation.resampling import (
 )
 
 EPSILON = 1e-15
-FEW = 10  # rows that only one of two systems has right: with fewer a bootstrap of accuracy says too little
+# Clusters with rows that only one of two systems has right: with fewer a bootstrap of accuracy says too little.
+FEW = 10
+SAME = 1e-9  # resamples that differ by less differ by rounding
 METRICS = ("accuracy", "f1_macro", "roc_auc", "log_loss")
 
 
@@ -66,8 +69,8 @@ class Measured:
         Scored rows.
     n_known : int
         Those whose label some training row has.
-    n_clusters : int
-        What was resampled: `n` where every row stands alone.
+    clusters : Clusters
+        What was resampled.
     right : ndarray of bool, shape (n,)
         Which rows are classified rightly.
     """
@@ -76,7 +79,7 @@ class Measured:
     samples: dict[str, NDArray[np.float64]]
     n: int
     n_known: int
-    n_clusters: int
+    clusters: Clusters
     right: NDArray[np.bool_]
 
     def rows_of(self, metric: str) -> int:
@@ -111,7 +114,7 @@ def measure(
     samples = {name: np.concatenate([part[name] for part in parts]) for name in metrics}
     known = int((scored.y >= 0).sum())
     right = scored.predicted == scored.y
-    return Measured(point, samples, n, known, clusters.n, right)
+    return Measured(point, samples, n, known, clusters, right)
 
 
 def figures(measured: Measured) -> dict[str, Figure]:
@@ -132,13 +135,20 @@ def figures(measured: Measured) -> dict[str, Figure]:
 def _interval(measured: Measured, name: str) -> list[float] | None:
     """Return the interval of a metric; None for the log loss of what looks the same in every resample."""
     value, samples = measured.point[name], measured.samples[name]
+    n_clusters = measured.clusters.n
     if name == "accuracy":
-        n, n_clusters = measured.n, measured.n_clusters
-        return list(share_interval(value, n, n_clusters, samples))
+        return list(share_interval(value, measured.n, n_clusters, samples))
     low, high = percentiles(samples)
-    if low < high:
+    if name == "log_loss":
+        return [low, high] if _varies(low, high) else None
+    if _varies(low, high) and n_clusters >= FEW_CLUSTERS:
         return [low, high]
-    return None if name == "log_loss" else list(wilson(value, measured.n_clusters))
+    wide = wilson(value, n_clusters)
+    return [min(low, wide[0]), max(high, wide[1])]
+
+
+def _varies(low: float, high: float) -> bool:
+    return high - low > SAME * max(1.0, abs(low))
 
 
 def differences(ours: Measured, theirs: Measured) -> dict[str, Figure]:
@@ -157,13 +167,19 @@ def differences(ours: Measured, theirs: Measured) -> dict[str, Figure]:
 def _difference_interval(
     ours: Measured, theirs: Measured, name: str
 ) -> list[float] | None:
-    if name == "accuracy" and (ours.right != theirs.right).sum() < FEW:
-        return list(paired_interval(ours.right, theirs.right, ours.n_clusters))
-    low, high = percentiles(ours.samples[name] - theirs.samples[name])
-    if low < high or low == high == 0.0:  # the same answers to every row
+    clusters = ours.clusters
+    differ = np.flatnonzero(ours.right != theirs.right)
+    is_few = clusters.n < FEW_CLUSTERS or clusters.subset(differ).n < FEW
+    if name == "accuracy" and is_few:
+        return list(paired_interval(ours.right, theirs.right, clusters.n))
+    samples = ours.samples[name] - theirs.samples[name]
+    low, high = percentiles(samples)
+    if _varies(low, high):
         return [low, high]
+    if not samples.any():  # the same answers to every row
+        return [0.0, 0.0]
     a, b = _interval(ours, name), _interval(theirs, name)
-    if a is None or b is None:
+    if name == "log_loss" or a is None or b is None:
         return None
     p, q = ours.point[name], theirs.point[name]
     return [

@@ -21,6 +21,7 @@ Figure = dict[str, object]  # {"value", "ci95", "n"} and, where undefined, "reas
 N_RESAMPLES = 1_000
 CHUNK_CELLS = 4_000_000  # resamples times rows held at once
 SEED = 20_260_101
+FEW_CLUSTERS = 20  # of fewer the bootstrap's intervals are too narrow
 Z95 = 1.959963984540054
 
 
@@ -155,8 +156,9 @@ def share_interval(
 ) -> tuple[float, float]:
     """Return the 95 % interval of a share of `n` rows.
 
-    Wilson's where every row stands alone, else the percentiles of `samples`. A share of 0 or 1 does not vary from
-    resample to resample; then it is Wilson's for as many rows as there are clusters.
+    Wilson's where every row stands alone, else the percentiles of `samples`. Those say too little of a share of 0 or 1,
+    which does not vary from resample to resample, and of fewer than `FEW_CLUSTERS`; then it is Wilson's for as many
+    rows as there are clusters.
 
     Parameters
     ----------
@@ -166,7 +168,7 @@ def share_interval(
     samples : ndarray of float64, shape (N_RESAMPLES,)
         The share over the resamples.
     """
-    if n_clusters == n or share in {0.0, 1.0}:
+    if n_clusters == n or n_clusters < FEW_CLUSTERS or share in {0.0, 1.0}:
         return wilson(share, n_clusters)
     low, high = percentiles(samples)
     return min(low, share), max(high, share)

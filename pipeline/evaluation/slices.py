@@ -24,7 +24,7 @@ from pipeline.evaluation.resampling import (
     share_interval,
 )
 
-MIN_WEAK = 10  # rows: fewer say nothing of a slice
+MIN_WEAK = 10  # clusters of rows: fewer say nothing of a slice
 MAX_VALUES = 12  # of a column, shown by themselves
 UNSEEN = "words that no training text has"
 LEVEL = 0.05  # of one false alarm among all slices of a report
@@ -186,7 +186,7 @@ def measure_slices(
     -------
     list of dict
         ``group``, ``name``, ``n``, ``accuracy``, ``difference``, ``is_weak``: whether the slice has at least
-        `MIN_WEAK` rows and is worse than the others at a level that all slices together keep (Bonferroni).
+        `MIN_WEAK` clusters of rows and is worse than the others at a level that all slices together keep (Bonferroni).
     """
     shown = [one for one in slices if 0 < one.rows.sum() < len(right)]
     if not shown:
@@ -216,7 +216,7 @@ def measure_slices(
                     "ci95": interval,
                     "n": len(right),
                 },
-                "is_weak": ours.n >= MIN_WEAK and difference + limit * up < 0,
+                "is_weak": ours.n_clusters >= MIN_WEAK and difference + limit * up < 0,
             }
         )
     return found
@@ -228,6 +228,7 @@ class _Share:
     low: float
     high: float
     n: int
+    n_clusters: int
 
 
 def _shares(
@@ -246,5 +247,5 @@ def _shares(
         n, value = int(rows.sum()), float(right[rows].mean())
         n_clusters = clusters.subset(np.flatnonzero(rows)).n
         low, high = share_interval(value, n, n_clusters, samples[:, i])
-        found.append(_Share(value, low, high, n))
+        found.append(_Share(value, low, high, n, n_clusters))
     return found
