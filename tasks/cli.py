@@ -334,8 +334,9 @@ def _look(options: Options) -> int:
     )
     text = _given(options.text)
     artifacts = root if root.is_dir() else None
-    print(predictor.explain(text, artifacts=artifacts))
-    _write_page(options.out, predictor.look(text, artifacts=artifacts), "--out")
+    explanation = predictor.explain(text, artifacts=artifacts)
+    print(explanation)
+    _write_page(options.out, predictor.look(explanation), "--out")
     return 0
 
 

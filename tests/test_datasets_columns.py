@@ -244,6 +244,7 @@ def test_choose_columns_takes_a_column_to_slice_by_where_one_is_named(wanted):
         ("sauce", r"'sauce' not found .* Did you mean 'source'\? Pass --slice-column"),
         ("label", r"'label' .* is the text or the label already\. Pass another"),
         ("1", r"'text' .* is the text or the label already"),
+        ("auto", r"has to name a column of my\.tsv: text, label, source"),
     ],
 )
 def test_choose_columns_refuses_what_cannot_be_sliced_by(wanted, message):

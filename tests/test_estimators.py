@@ -205,6 +205,9 @@ def test_fit_takes_texts_in_any_sequence(make, given):
         (lambda y: [3 * (label == "pos") for label in y], [0, 3], "i"),
         (lambda y: np.array(y) == "pos", [False, True], "b"),
         (lambda y: 1.0 + (np.array(y) == "pos"), [1.0, 2.0], "f"),
+        (lambda y: (np.array(y) == "pos").astype(object), [False, True], "b"),
+        (lambda y: np.array([int(x == "pos") for x in y], object), [0, 1], "i"),
+        (lambda y: pd.Series([x == "pos" for x in y], dtype="Int64"), [0, 1], "i"),
     ],
 )
 def test_labels_come_back_as_they_were_given(make, convert, classes, kind):
@@ -249,6 +252,10 @@ def test_three_classes_and_auto_c(tiny_encoder):
         ([1.0, 2.0, float("nan")], r"texts 2 are missing"),
         (np.array(["x", 1, "y"], dtype=object), "several kinds.* 1 is int"),
         ([0.5, 0.25, 1.0], "Unknown label type: continuous"),
+        (np.array([b"x", b"y", b"x"]), r"Labels are \|S1, expected str, int or bool"),
+        (np.array(["2026", "2027", "2026"], "datetime64[Y]"), "Labels are datetime64"),
+        (np.array([1, 2**63, 1], dtype=np.uint64), "does not fit 64 bits"),
+        (np.array([b"x", b"y", b"x"], dtype=object), "str, int or bool"),
     ],
 )
 def test_labels_that_cannot_be_meant_are_refused(make, labels, message):

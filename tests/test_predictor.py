@@ -4,6 +4,8 @@ import pickle
 import pickletools
 import random
 import shutil
+import subprocess
+import sys
 
 import joblib
 import numpy as np
@@ -142,6 +144,24 @@ def test_a_hostile_pickle_is_refused_and_nothing_runs(tmp_path):
     with pytest.raises(ArtifactError, match="nothing of it was run"):
         load_predictor(tmp_path / "evil.joblib")
     assert not marker.exists()
+
+
+def test_a_few_bytes_do_not_take_all_memory(tmp_path):
+    path = tmp_path / "bomb.joblib"
+    path.write_bytes(b"\x80\x04Nr" + (2**28).to_bytes(4, "little") + b".")
+    code = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
+from pipeline import load_predictor
+load_predictor({str(path)!r})
+"""
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True
+    )
+
+    assert "is not a predictor file" in done.stderr
+    assert "MemoryError" not in done.stderr
 
 
 def test_a_stream_that_meddles_with_our_function_changes_nothing(path, tmp_path):

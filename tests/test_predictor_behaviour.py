@@ -37,7 +37,7 @@ def predictor(path):
 def on_engine(request, monkeypatch, path):
     """A predictor whose encoder runs on one engine."""
     monkeypatch.setattr(
-        "pipeline.predictor.predictor.ComputeSpec",
+        "pipeline.predictor.trained.ComputeSpec",
         partial(ComputeSpec, backend=request.param),
     )
     predictor = load_predictor(path)
@@ -224,7 +224,7 @@ import json, os, signal, sys, threading
 from functools import partial
 from typing import Any
 import numpy as np
-import pipeline.predictor.predictor as home
+import pipeline.predictor.trained as home
 from pipeline import load_predictor
 from pipeline.config import ComputeSpec
 path, engine, when, texts = json.loads(sys.argv[1])

@@ -82,7 +82,9 @@ SOURCES = {
     "FitBaselines": ["tasks/baselines.py", "pipeline/evaluation/baselines.py"],
     "EvaluateModel": [
         "tasks/evaluation.py",
+        "tasks/changes.py",
         "tasks/previous.py",
+        "pipeline/heads/search.py",
         *(
             f"pipeline/evaluation/{name}.py"
             for name in (

@@ -56,6 +56,10 @@ def choose_columns(raw: RawTable, spec: DatasetSpec) -> Columns:
     slices = None
     if spec.slice_column:
         slices = find_column(raw, spec.slice_column, (), "slice-column")
+        if slices is None:  # the word auto, which means something for the others
+            raise DataError(
+                f"--slice-column has to name a column of {raw.path}: {described(raw)}."
+            )
     if slices in (text, label):
         raise DataError(
             f"Column {slices!r} of {raw.path} is the text or the label already. Pass another --slice-column."

@@ -80,13 +80,11 @@ def make_table(
             f"{facts['conflicting']:,}",
             places,
         )
-    given: Json = {"slice_column": columns.slices} if columns.slices else {}
-    if spec.limit:
-        given["limit"] = spec.limit
+    sliced = {"slice_column": columns.slices} if columns.slices else {}
     return {
         "text_column": columns.text,
         "label_column": columns.label,
-        **given,
+        **sliced,
         "splits": notes,
         "texts": facts,
     }

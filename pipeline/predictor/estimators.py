@@ -29,7 +29,8 @@ from pipeline.features.cache import CachedEncoder
 from pipeline.features.probes import PROBES
 from pipeline.heads.head import ARRAYS, Head
 from pipeline.heads.logreg import fit_head
-from pipeline.predictor.predictor import Parts, Predictor
+from pipeline.predictor.parts import Parts
+from pipeline.predictor.predictor import Predictor
 from pipeline.predictor.reference import reference_of
 from pipeline.predictor.texts import checked_texts
 from pipeline.splitting import N_FOLDS, make_folds
@@ -310,7 +311,7 @@ class TextClassifier(ClassifierMixin, _OverTexts):  # type: ignore[misc]  # unty
 def checked_labels(
     y: Sequence[Any] | NDArray[Any], n_texts: int
 ) -> NDArray[Any]:  # Any: str, int or bool
-    """Return the labels as an array, shape (n,), as they were given.
+    """Return the labels as an array, shape (n,), of the type that they were given in.
 
     Raises
     ------
@@ -321,6 +322,8 @@ def checked_labels(
         raise DataError(
             "TextClassifier requires y to be passed, but the target y is None. Pass one label a text."
         )
+    if not isinstance(getattr(y, "dtype", np.dtype(object)), np.dtype):  # pandas' own
+        y = np.asarray(y, dtype=object)
     labels = column_or_1d(y, warn=True)
     if len(labels) != n_texts:
         raise DataError(
@@ -332,19 +335,38 @@ def checked_labels(
             f"Labels of texts {listed(np.flatnonzero(is_missing).tolist())} are missing or not finite, "
             "expected str, int or bool. Remove those texts or label them."
         )
+    labels = _of_one_kind(labels)
+    if len(np.unique(labels)) < 2:
+        raise DataError(
+            f"The {n_texts} texts have labels of one class at most; a classifier needs at least two classes. "
+            "Add texts of another."
+        )
+    return labels
+
+
+def _of_one_kind(labels: NDArray[Any]) -> NDArray[Any]:  # Any: str, int or bool
+    """Return labels of which none is missing; objects that are numbers as an array of numbers."""
+    if labels.dtype.kind not in "OUbiuf":
+        raise DataError(
+            f"Labels are {labels.dtype}, expected str, int or bool. Convert them."
+        )
     kinds = {str if isinstance(label, str) else int for label in labels.tolist()}
     if len(kinds) > 1:
         other = next(label for label in labels.tolist() if not isinstance(label, str))
         raise DataError(
             f"Labels are of several kinds: some are str, but {shown(other)} is {type(other).__name__}. Convert them."
         )
-    check_classification_targets(labels)
-    if len(np.unique(labels)) < 2:
+    if labels.dtype.kind == "O" and kinds == {int}:
+        labels = np.array(labels.tolist())
+    if labels.dtype.kind == "u" and labels.max(initial=0) > np.iinfo(np.int64).max:
         raise DataError(
-            f"The {n_texts} texts have labels of one class at most; a classifier needs at least two classes. "
-            "Add texts of another."
+            f"The label {labels.max()} does not fit 64 bits with a sign. Write such labels as texts."
         )
-    return np.asarray(labels)
+    try:
+        check_classification_targets(labels)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{error} Pass labels that are str, int or bool.") from error
+    return labels
 
 
 def parts_of(

@@ -14,7 +14,8 @@ from pipeline.evaluation.drift import MAX_ROWS
 from pipeline.features.stored import StoredFeatures
 from pipeline.heads.head import ARRAYS, load_head
 from pipeline.predictor.elsewhere import Elsewhere
-from pipeline.predictor.predictor import Parts, Predictor
+from pipeline.predictor.parts import Parts
+from pipeline.predictor.predictor import Predictor
 from pipeline.predictor.reference import reference_of
 from pipeline.storage import check_contents, disk
 

@@ -15,7 +15,6 @@ import hashlib
 import json
 import pickle
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ from numpy.typing import NDArray
 from pipeline.config import EncoderSpec
 from pipeline.errors import ArtifactError
 from pipeline.predictor.elsewhere import Elsewhere
-from pipeline.predictor.predictor import Parts, Predictor
+from pipeline.predictor.parts import Parts
+from pipeline.predictor.predictor import Predictor
 from pipeline.storage import disk
 
 KIND, VERSION = "frostbert-predictor", 1
@@ -167,10 +167,11 @@ def save_predictor(predictor: Predictor, path: Path) -> None:
         joblib.dump(predictor, stream, compress=0, protocol=4)
 
 
-class _OneName(pickle.Unpickler):
+class _OneName(pickle._Unpickler):
     """An unpickler that knows `_restore_v1` and nothing else, and only collects its arguments.
 
-    Nothing of ours is on its stack, so a hostile stream has nothing to change.
+    Nothing of ours is on its stack, so a hostile stream has nothing to change. It is the one written in Python: that in
+    C makes room for as many remembered objects as a stream of a few bytes claims.
     """
 
     def find_class(self, module: str, name: str) -> object:
@@ -191,7 +192,8 @@ def load_predictor(path: str | Path, *, encoder: str | Path | None = None) -> Pr
     ----------
     path : str or Path
     encoder : str or Path, optional
-        A folder with the encoder's weights, in place of the one that the file names; a file that holds them needs none.
+        The folder with the encoder's weights, for a file that only names them. A file that holds them needs none, nor
+        does one that names a hub commit: at first use it is looked for in the hub's cache, or fetched.
 
     Returns
     -------
@@ -213,10 +215,7 @@ def load_predictor(path: str | Path, *, encoder: str | Path | None = None) -> Pr
             )
         digest, header, *sections = arguments
         parts = unpack(digest, header, sections)
-        if encoder is not None and isinstance(parts.weights, Elsewhere):
-            elsewhere = replace(parts.weights, encoder=str(encoder), revision="auto")
-            parts = replace(parts, weights=elsewhere)
-        return Predictor(parts)
+        return Predictor(parts, None if encoder is None else Path(encoder))
     except FileNotFoundError as error:
         raise ArtifactError(
             f"No predictor at {path}. Train one: luigi --module tasks TrainLogReg."

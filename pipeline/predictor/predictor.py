@@ -1,24 +1,18 @@
 """A trained predictor: texts in, labels out."""
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import ComputeSpec, EncoderSpec
 from pipeline.encoder.batching import EncodedWindow, windows
-from pipeline.encoder.tolerance import allowed_difference
-from pipeline.errors import ArtifactError, EncoderError
-from pipeline.features.probes import PROBES
-from pipeline.predictor.changes import changes
-from pipeline.predictor.elsewhere import Elsewhere
+from pipeline.predictor.parts import Parts
 from pipeline.predictor.per_process import PerProcess
 from pipeline.predictor.texts import each_text
+from pipeline.predictor.trained import as_stored, check_encoder, trained_encoder
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -31,48 +25,6 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger(__name__)
-N_FIRST = 4  # probes encoded before the first text of a user
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Everything a predictor is made of, as bytes and plain values.
-
-    Attributes
-    ----------
-    spec : EncoderSpec
-    config, tokenizer : bytes
-        ``config.json`` and ``tokenizer.json``.
-    special : dict of str to str
-        Special tokens by role.
-    weights : dict of str to bytes, or Elsewhere
-        The safetensors files by name, or where they are.
-    head : dict
-        `Head.params`.
-    head_arrays : dict of str to ndarray of float64
-    probe_features : ndarray of float32, shape (p, d)
-        What the encoder gave for `pipeline.features.probes.PROBES` when it was trained.
-    probe_proba : ndarray of float64, shape (p, k)
-    card : dict
-        What made the predictor: data, encoder, split, head, figures, versions.
-    made_by : dict, optional
-        Identity of the engine that gave the probes' features.
-    reference : dict of str to ndarray
-        `pipeline.evaluation.drift.Reference` of the training features; empty if there is none.
-    """
-
-    spec: EncoderSpec
-    config: bytes
-    tokenizer: bytes
-    special: dict[str, str]
-    weights: dict[str, bytes] | Elsewhere
-    head: dict[str, Any]  # Any: JSON values
-    head_arrays: dict[str, NDArray[np.float64]]
-    probe_features: NDArray[np.float32]
-    probe_proba: NDArray[np.float64]
-    card: dict[str, Any]  # Any: JSON values
-    made_by: dict[str, Any] | None = None  # Any: JSON values
-    reference: dict[str, NDArray[Any]] = field(default_factory=dict)  # Any: numbers
 
 
 class Scores(NamedTuple):
@@ -111,8 +63,8 @@ class Predictor:
         Tokens that are read of each text, special ones included; see `count_tokens`.
     """
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, parts: Parts, encoder_folder: Path | None = None) -> None:
+        self._parts, self._encoder_folder = parts, encoder_folder
         self._encoder: PerProcess[Encoder] = PerProcess()
         self._head: Head | None = None
         self._has_told_of_cuts = False
@@ -188,7 +140,7 @@ class Predictor:
 
     def _encoded(self, blocks: Iterable[Sequence[str]]) -> Iterator[EncodedWindow]:
         for features, n_tokens in self.encoder.encode_windows(blocks):
-            yield EncodedWindow(self._stored(features), n_tokens)
+            yield EncodedWindow(as_stored(features, self._parts.spec), n_tokens)
 
     def _tell_of_cuts(self, n_tokens: NDArray[np.int32]) -> None:
         """Warn of the first texts that are longer than what is read of them."""
@@ -206,68 +158,9 @@ class Predictor:
     @property
     def encoder(self) -> "Encoder":
         """The frozen encoder, built from the file's own bytes on first use, once a process."""
-        return self._encoder.get(self._build_encoder)
-
-    def _build_encoder(self) -> "Encoder":
-        """Return the encoder on the fastest engine here; on torch if that one does not give the features of training.
-
-        A few probes tell: processors differ, and so may an engine's arithmetic. What differs beyond rounding is told.
-        """
-        from pipeline.encoder.checkpoint import checkpoint_of_bytes
-        from pipeline.encoder.frozen import Encoder
-
-        parts = self._parts
-        weights = parts.weights
-        if isinstance(weights, Elsewhere):
-            weights = weights.read()
-        checkpoint = checkpoint_of_bytes(
-            json.loads(parts.config),
-            parts.tokenizer.decode(),
-            parts.special,
-            list(weights.values()),
+        return self._encoder.get(
+            lambda: trained_encoder(self._parts, self._encoder_folder)
         )
-        encoder = Encoder(checkpoint, parts.spec, ComputeSpec())
-        if self._is_as_trained(encoder) or not encoder.has_fallback:
-            return encoder
-        logger.warning("torch is used instead.")
-        encoder = Encoder(checkpoint, parts.spec, ComputeSpec(backend="torch"))
-        self._is_as_trained(encoder)
-        return encoder
-
-    def _is_as_trained(self, encoder: "Encoder") -> bool:
-        """Tell whether the first probes get the features of training; warns if not."""
-        try:
-            difference = self._difference(encoder, PROBES[:N_FIRST])
-        except EncoderError:  # NaN
-            difference = float("inf")
-        if difference <= self._allowed():
-            return True
-        logger.warning(
-            "%s gives features that differ by up to %.2g from those of training. %s",
-            encoder.engine_identity["engine"],
-            difference,
-            self._changes(encoder),
-        )
-        return False
-
-    def _difference(self, encoder: "Encoder", probes: Sequence[str]) -> float:
-        """Return the largest difference of the first probes' features from those of training."""
-        found = self._stored(encoder.encode(probes))
-        return float(np.abs(found - self._parts.probe_features[: len(probes)]).max())
-
-    def _allowed(self) -> float:
-        return allowed_difference(self._parts.spec, self._parts.probe_features)
-
-    def _changes(self, encoder: "Encoder") -> str:
-        """Return in a sentence what is not as it was in training."""
-        parts = self._parts
-        versions = parts.card.get("versions", {})
-        return changes(parts.made_by, versions, encoder.engine_identity)
-
-    def _stored(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return features rounded as they were in the store."""
-        rounded = features.astype(self._parts.spec.feature_dtype)
-        return np.asarray(rounded, dtype=np.float32)
 
     @property
     def tokenizer(self) -> "PreTrainedTokenizerFast":
@@ -297,13 +190,7 @@ class Predictor:
         ArtifactError
             If it is beyond what rounding explains: another library, engine or damaged weights.
         """
-        difference = self._difference(self.encoder, PROBES)
-        if not difference <= self._allowed():
-            raise ArtifactError(
-                f"The encoder gives other features here than in training: largest difference {difference:.2g}, "
-                f"expected at most {self._allowed():g}. {self._changes(self.encoder)}"
-            )
-        return difference
+        return check_encoder(self._parts, self.encoder)
 
     def drift(self, texts: Iterable[str], *, level: float = 0.05) -> "Drift":
         """Tell whether texts are no longer like those of training, by their features; labels are not needed.
@@ -384,23 +271,31 @@ class Predictor:
             self.encoder, head, text, features, label=label, artifacts=artifacts
         )
 
-    def look(self, text: str, *, artifacts: str | Path | None = None) -> str:
+    def look(
+        self, text: "str | Explanation", *, artifacts: str | Path | None = None
+    ) -> str:
         """Return a page that shows what becomes of a text, step by step with its numbers, until it has its label.
 
         Parameters
         ----------
-        text : str
+        text : str or Explanation
+            A text, or what `explain` says of it.
         artifacts : str or Path, optional
-            As for `explain`.
+            As for `explain`, where a text is given.
 
         Returns
         -------
         str
             HTML that loads nothing.
         """
+        from pipeline.predictor.explanation import Explanation
         from pipeline.predictor.look import look
 
-        explanation = self.explain(text, artifacts=artifacts)
-        (features,) = self.transform([text])
+        explanation = (
+            text
+            if isinstance(text, Explanation)
+            else self.explain(text, artifacts=artifacts)
+        )
+        (features,) = self.transform([explanation.text])
         head = self._loaded_head()
         return look(self.encoder, head, explanation, features, self.card)

@@ -75,10 +75,16 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
         )
         for name in BASELINES
     }
-    facts = read_manifest(inputs.dataset)["facts"]
+    manifest = read_manifest(inputs.dataset)
+    facts, limit = manifest["facts"], manifest["key_fields"]["limit"]
     report: Json = {
         "schema_version": SCHEMA_VERSION,
-        "dataset": {"name": inputs.name, "source": facts["source"], **facts["ledger"]},
+        "dataset": {
+            "name": inputs.name,
+            "source": facts["source"],
+            **({"limit": limit} if limit else {}),
+            **facts["ledger"],
+        },
         "encoder": _encoder(inputs),
         "split": _split(inputs),
         "head": {

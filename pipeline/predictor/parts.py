@@ -1,0 +1,51 @@
+"""What a predictor is made of, as bytes and plain values: what its file holds."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import EncoderSpec
+from pipeline.predictor.elsewhere import Elsewhere
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything a predictor is made of, as bytes and plain values.
+
+    Attributes
+    ----------
+    spec : EncoderSpec
+    config, tokenizer : bytes
+        ``config.json`` and ``tokenizer.json``.
+    special : dict of str to str
+        Special tokens by role.
+    weights : dict of str to bytes, or Elsewhere
+        The safetensors files by name, or where they are.
+    head : dict
+        `Head.params`.
+    head_arrays : dict of str to ndarray of float64
+    probe_features : ndarray of float32, shape (p, d)
+        What the encoder gave for `pipeline.features.probes.PROBES` when it was trained.
+    probe_proba : ndarray of float64, shape (p, k)
+    card : dict
+        What made the predictor: data, encoder, split, head, figures, versions.
+    made_by : dict, optional
+        Identity of the engine that gave the probes' features.
+    reference : dict of str to ndarray
+        `pipeline.evaluation.drift.Reference` of the training features; empty if there is none.
+    """
+
+    spec: EncoderSpec
+    config: bytes
+    tokenizer: bytes
+    special: dict[str, str]
+    weights: dict[str, bytes] | Elsewhere
+    head: dict[str, Any]  # Any: JSON values
+    head_arrays: dict[str, NDArray[np.float64]]
+    probe_features: NDArray[np.float32]
+    probe_proba: NDArray[np.float64]
+    card: dict[str, Any]  # Any: JSON values
+    made_by: dict[str, Any] | None = None  # Any: JSON values
+    reference: dict[str, NDArray[Any]] = field(default_factory=dict)  # Any: numbers
