@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from pipeline import TextClassifier, load_predictor
 from pipeline.encoder.tolerance import TOLERANCE
 from pipeline.errors import ArtifactError
 from pipeline.predictor.changes import changes
+from pipeline.predictor.elsewhere import Elsewhere
 from pipeline.predictor.file import save_predictor
 from tests.conftest import review_rows
 
@@ -112,20 +115,77 @@ def test_a_predictor_may_name_its_weights_only(referring, described):
     header, sections, _ = described(path)
 
     assert not [name for name in sections if name.endswith(".safetensors")]
-    assert header["elsewhere"]["encoder"] == str(folder)
-    assert load_predictor(path).predict(["the film is good"]).shape == (1,)
-    assert load_predictor(path).self_check() == pytest.approx(0, abs=1e-5)
+    assert header["elsewhere"]["encoder"] == folder.name
+    assert str(folder).encode() not in path.read_bytes()
+    predictor = load_predictor(path, encoder=folder)
+    assert predictor.predict(["the film is good"]).shape == (1,)
+    assert predictor.self_check() == pytest.approx(0, abs=1e-5)
 
 
-def test_weights_elsewhere_that_moved_are_found_where_one_says(referring, tmp_path):
-    path, folder = referring
-    moved = folder.rename(tmp_path / "moved")
+def test_weights_in_a_folder_have_to_be_pointed_out(referring, tmp_path):
+    path, _ = referring
 
     with pytest.raises(
-        ArtifactError, match=r"names its encoder's weights only .* Pass"
+        ArtifactError, match=r"only names its encoder's weights .* Pass"
     ):
         load_predictor(path).predict(["a film"])
-    assert load_predictor(path, encoder=moved).predict(["a film"]).shape == (1,)
+    with pytest.raises(ArtifactError, match=r"are not at hand"):
+        load_predictor(path, encoder=tmp_path / "nowhere").predict(["a film"])
+
+
+def test_weights_of_a_hub_commit_are_found_in_the_cache(
+    job, reviews, tiny_encoder, monkeypatch, described
+):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    hub = job.cwd / "hub"
+    snapshot = hub / "models--some--encoder" / "snapshots" / commit
+    shutil.copytree(tiny_encoder, snapshot)
+    monkeypatch.setenv("HF_HUB_CACHE", str(hub))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    options = ("--revision", commit, "--encoder-in-predictor", "reference")
+    done = job.train(reviews, "some/encoder", "--C", "1", *options)
+    assert done.status == 0, done.err
+
+    path = job.artifacts / "latest" / "predictor.joblib"
+
+    elsewhere = described(path)[0]["elsewhere"]
+    assert (elsewhere["encoder"], elsewhere["revision"]) == ("some/encoder", commit)
+    code = f"from pipeline import load_predictor; print(load_predictor({str(path)!r}).predict(['a film']))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+GOOD: dict[str, Any] = {
+    "encoder": "minilm",
+    "revision": "auto",
+    "files": {"model.safetensors": "0" * 64},
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"files": {"../../../etc/passwd": "0" * 64}},
+        {"files": {"/etc/hostname": "0" * 64}},
+        {"files": {"model.safetensors": "0"}},
+        {"files": {}},
+        {"files": []},
+        {"encoder": "someone/model", "revision": "main"},
+        {"encoder": ""},
+    ],
+)
+def test_a_file_cannot_make_us_read_another_file_or_a_branch(change):
+    with pytest.raises(ArtifactError, match="does not say properly"):
+        Elsewhere(**{**GOOD, **change})
+
+
+def test_a_path_is_no_place_for_weights_elsewhere(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"secret")
+
+    with pytest.raises(ArtifactError, match="folder of the machine"):
+        Elsewhere(**{**GOOD, "encoder": str(tmp_path)}).read()
 
 
 def test_weights_elsewhere_that_changed_are_refused(referring):
