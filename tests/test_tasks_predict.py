@@ -149,7 +149,11 @@ def write_inputs(folder, texts):
 )
 def test_texts_are_found_in_every_kind_of_input(run, path, tmp_path, capfd, name):
     write_inputs(tmp_path, TEXTS[:20])
-    more = {"h.data": ["--input-format", "lines"], "j.csv": ["--text-column", "body"]}
+    more = {
+        "h.data": ["--input-format", "lines"],
+        "j.csv": ["--text-column", "body"],
+        "l.txt": ["--text-column", "2"],
+    }
 
     status = run(name, *more.get(name, []))
 
@@ -223,6 +227,17 @@ BAD = {
     "a.txt": ("good\n\nbad\n", 2, "has no text."),
     "a.tsv": ("id\ttext\tx\n1\tgood\t1\n2\tdull\n3\tbad\t1\n", 3, "has 2 of 3 fields."),
     "a.csv": ('id,text\n1,good\n2,"  "\n3,bad\n', 3, "has no text."),
+    "wide.tsv": ("id\ttext\n1\tgood\n2\tdull\tx\n3\tbad\n", 3, "has 3 of 2 fields."),
+    "wide.csv": (
+        "id,text\n1,good\n2,dull, really\n3,bad\n",
+        3,
+        "has 3 of 2 fields: quote texts that hold ','.",
+    ),
+    "one.csv": (
+        "text\ngood\nI liked it, really\nbad\n",
+        3,
+        "has 2 of 1 fields: quote texts that hold ',', or pass --input-format lines.",
+    ),
     "null.jsonl": (
         '{"text": "good"}\n{"text": null}\n{"text": "bad"}\n',
         2,
@@ -300,6 +315,30 @@ def test_a_bad_row_may_stand_in_the_output_and_shows_in_the_status(
     assert frame["text"].isna().tolist() == [False, True, False]
     assert frame["error"].isna().tolist() == [True, False, True]
     assert reason in frame["error"][1]
+
+
+def test_further_fields_that_are_empty_are_no_part_of_a_text(run, tmp_path):
+    (tmp_path / "a.csv").write_text("id,text\n1,good,,\n2,bad\n")
+
+    assert run("a.csv", "--out", "out.csv") == 0
+    assert read_csv(tmp_path / "out.csv")["text"].tolist() == ["good", "bad"]
+
+
+def test_a_line_of_plain_text_is_read_whole_whatever_it_holds(run, tmp_path, capfd):
+    lines = ["good; fine", "dull | bad", "the\tfilm", "a::b"]
+    for i, line in enumerate(lines):
+        (tmp_path / f"{i}.txt").write_text(f"{line}\n")
+
+        assert run(f"{i}.txt", "--out", "out.csv") == 0
+        assert read_csv(tmp_path / "out.csv")["text"].tolist() == [line]
+
+
+def test_plain_text_is_a_table_where_separator_or_column_is_named(run, tmp_path):
+    (tmp_path / "a.txt").write_text("1;good\n2;bad\n")
+
+    for option in (["--separator", ";"], ["--text-column", "2"]):
+        assert run("a.txt", "--out", "out.csv", *option) == 0
+        assert read_csv(tmp_path / "out.csv")["text"].tolist() == ["good", "bad"]
 
 
 def test_reported_rows_without_an_error_are_status_0(run, tmp_path):

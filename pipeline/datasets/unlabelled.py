@@ -5,7 +5,6 @@ Files are read as for training, and need no label column; plain lines are read, 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -20,7 +19,7 @@ from pipeline.datasets.files import (
     unpacked,
 )
 from pipeline.datasets.raw import Broken, RawTable
-from pipeline.datasets.text import first_lines, found_separator, open_text
+from pipeline.datasets.text import open_text
 from pipeline.datasets.typed import JsonTable, open_parquet
 from pipeline.errors import DataError, shown
 
@@ -81,8 +80,8 @@ def open_texts(path: Path, spec: DatasetSpec, form: str = "auto") -> Texts:
     spec : DatasetSpec
         Text column, separator and header.
     form : str
-        ``lines``, ``tsv``, ``txt``, ``csv``, ``jsonl``, ``parquet``; ``auto`` goes by the file's ending. A ``.txt`` in
-        whose first lines no separator is found holds one text a line.
+        ``lines``, ``tsv``, ``txt``, ``csv``, ``jsonl``, ``parquet``; ``auto`` goes by the file's ending. ``txt`` is
+        one text a line, unless there is a separator or a text column in `spec`.
 
     Raises
     ------
@@ -138,12 +137,9 @@ def open_text_stream(
         If its text column cannot be told.
     """
     blocks = text_blocks(unpacked(stream, form), name)
-    first = next(blocks, "")
-    blocks = chain([first], blocks)
     kind, separator = form.removesuffix(".gz"), spec.separator
-    if separator == "auto" and kind == "txt":
-        separator = found_separator(first_lines(first)) or separator
-        kind = "txt" if separator != "auto" else "lines"
+    if kind == "txt" and (separator, spec.text_column) == ("auto", "auto"):
+        kind = "lines"  # what looks like a separator may stand in a text
     if separator == "auto" and kind == "tsv":
         separator = "\t"  # also where there is but one column
     if kind == "lines":
