@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import select
 import signal
 import subprocess
 import time
@@ -193,6 +194,61 @@ def test_an_empty_standard_input_gives_the_header_alone(path, tmp_path):
     out, _ = process.communicate(timeout=100)
 
     assert (out, process.returncode) == (b"row,label,p_neg,p_pos,truncated,text\n", 0)
+
+
+def answered(process, n):
+    """Return the next lines of output, of which each must come within a minute."""
+    lines: list[str] = []
+    for _ in range(n):
+        is_ready, _, _ = select.select([process.stdout], [], [], 60)
+        assert is_ready, f"nothing more behind {lines}"
+        lines.append(process.stdout.readline().decode())
+    return lines
+
+
+@pytest.fixture
+def dialogue(path, tmp_path):
+    """The command with both of its ends in our hands, unbuffered."""
+    with started(
+        path, tmp_path, "--no-text", stdin=-1, stdout=-1, stderr=-1, bufsize=0
+    ) as process:
+        yield process
+        process.kill()
+
+
+def test_a_line_is_answered_while_standard_input_stays_open(dialogue):
+    dialogue.stdin.write(b"the film is good\n")
+    header, first = answered(dialogue, 2)
+    dialogue.stdin.write(b"dull\nfi")
+    (second,) = answered(dialogue, 1)
+    dialogue.stdin.write(b"ne\ncold")
+    (third,) = answered(dialogue, 1)
+    dialogue.stdin.close()
+    (fourth,) = answered(dialogue, 1)
+
+    assert header == "row,label,p_neg,p_pos,truncated\n"
+    rows = [line.split(",")[:2] for line in (first, second, third, fourth)]
+    assert rows == [["1", "pos"], ["2", "neg"], ["3", "pos"], ["4", "neg"]]
+    assert dialogue.wait(60) == 0
+
+
+def test_lines_before_a_bad_one_are_answered(dialogue):
+    dialogue.stdin.write(b"good\ndull\n\nfine\n")
+
+    assert len(answered(dialogue, 3)) == 3
+    assert dialogue.wait(60) == 1
+    assert dialogue.stdout.read() == b""
+    assert b"standard input:3 has no text. Mend it" in dialogue.stderr.read()
+
+
+def test_rows_of_a_file_before_a_bad_one_are_on_standard_output(run, tmp_path, capfd):
+    (tmp_path / "a.txt").write_text("good\n" * 3000 + "\n" + "good\n" * 3000)
+
+    assert run("a.txt", "--no-text") == 1
+
+    out, err = capfd.readouterr()
+    assert out.count("\n") == 1 + 3000
+    assert "a.txt:3001 has no text." in err
 
 
 def test_rows_of_several_inputs_name_theirs(run, tmp_path, capfd):
