@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline import TextClassifier, load_predictor
 from pipeline.predictor.file import save_predictor
+from pipeline.predictor.writers import ParquetWriter
 from tasks import cli
 from tests.conftest import BIN, review_rows
 
@@ -277,6 +279,22 @@ def test_integer_labels_stay_integers(tiny_encoder, run, tmp_path):
     frame = pd.read_parquet(tmp_path / "a.parquet")
     assert list(frame) == ["row", "label", "p_0", "p_1", "truncated", "text"]
     assert frame["label"].dtype == np.int64
+
+
+def test_parquet_has_few_large_row_groups(tmp_path):
+    with (tmp_path / "a.parquet").open("wb") as stream:
+        writer = ParquetWriter(stream, ["row", "text"], "string")
+        for i in range(150):
+            writer.write({"row": [i] * 1000, "text": ["good"] * 1000})
+        for _ in range(3):
+            writer.write({"row": [150], "text": ["x" * 2**25]})
+        writer.close()
+
+    file = pq.ParquetFile(tmp_path / "a.parquet")
+    sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    assert sizes == [132_000, 18_002, 1]
+    rows = file.read(columns=["row"]).column("row").to_pylist()
+    assert rows == [i for i in range(150) for _ in range(1000)] + [150] * 3
 
 
 BAD = {
