@@ -1,8 +1,8 @@
 """Rows a second and peak memory of predicting many texts, which should not grow with their number.
 
 ``python -m benchmarks.predicting --predictor FILE`` labels 10,000 and 100,000 short texts by ``frostbert predict``,
-from a text file to CSV, and as a generator by ``predictor.predict``, each in a process of its own, and prints a line
-for each.
+from a text file to CSV and to Parquet, and as a generator by ``predictor.predict``, each in a process of its own, and
+prints a line for each.
 """
 
 import argparse
@@ -53,20 +53,21 @@ def main() -> None:
     parser.add_argument("--predictor", type=Path, required=True)
     parser.add_argument("--rows", type=int, nargs="+", default=[10**4, 10**5])
     options = parser.parse_args()
-    print("    texts  way      seconds      rows/s   peak MiB")
+    print("    texts  way       seconds      rows/s   peak MiB")
     with tempfile.TemporaryDirectory() as name:
         for n in options.rows:
             path = Path(name) / f"{n}.txt"
             with path.open("w", encoding="utf-8") as file:
                 file.writelines(f"{text}\n" for _, text in zip(range(n), texts()))  # noqa: B905  # endless
-            files = ("--predictor", options.predictor, "--out", f"{path}.csv")
+            command = ("predict", path, "--predictor", options.predictor, "--out")
             for way, code, arguments in (
-                ("command", COMMAND, ("predict", path, *files)),
+                ("csv", COMMAND, (*command, f"{path}.csv")),
+                ("parquet", COMMAND, (*command, f"{path}.parquet")),
                 ("call", CALL, (options.predictor, n)),
             ):
                 seconds, peak = measured(code, *arguments)
                 print(
-                    f"{n:9,}  {way:<7} {seconds:8,.1f} {n / seconds:11,.0f} {peak:10,.0f}",
+                    f"{n:9,}  {way:<8} {seconds:8,.1f} {n / seconds:11,.0f} {peak:10,.0f}",
                     flush=True,
                 )
 

@@ -173,7 +173,7 @@ def _add_predict(commands: Any) -> None:  # Any: argparse keeps the type to itse
         "--input-format",
         choices=predict.INPUT_FORMATS,
         default="auto",
-        help="auto: by the ending; on standard input, and in a .txt without a separator, one text a line",
+        help="auto: by the ending; lines on standard input, and in a .txt without --separator and --text-column",
     )
     for name, what in (
         (

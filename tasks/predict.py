@@ -1,6 +1,7 @@
 """``frostbert predict``: rows of files or of standard input, through a predictor, to a file or standard output."""
 
 import errno
+import io
 import logging
 import os
 import sys
@@ -217,14 +218,21 @@ def _writer(
 
 
 def _open(path: Path, order: Order) -> "Texts":
-    from pipeline.datasets.unlabelled import open_text_stream, open_texts
+    from pipeline.datasets.unlabelled import (
+        open_live_lines,
+        open_text_stream,
+        open_texts,
+    )
 
     if path != STDIN:
         return open_texts(path, order.spec, order.input_format)
-    form = "lines" if order.input_format == "auto" else order.input_format
+    name, form = "standard input", order.input_format
     if sys.stdin.isatty():
         logger.info("Type texts; end with Ctrl-D.")
-    return open_text_stream(sys.stdin.buffer, "standard input", order.spec, form)
+    if form in {"auto", "lines"}:
+        unbuffered = io.FileIO(sys.stdin.fileno(), closefd=False)
+        return open_live_lines(unbuffered, name, order.spec)
+    return open_text_stream(sys.stdin.buffer, name, order.spec, form)
 
 
 class _Progress:

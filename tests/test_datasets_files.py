@@ -256,6 +256,19 @@ def test_text_blocks_gives_a_line_longer_than_a_block_at_once():
     ]
 
 
+def test_text_blocks_gives_what_was_read_at_once_if_asked_to():
+    reader, writer = os.pipe()
+    with open(reader, "rb", buffering=0) as stream:  # noqa: PTH123  # a descriptor
+        found = text_blocks(cast("BinaryIO", stream), "a pipe", at_once=True)
+        got = []
+        for data in (b"a\nb\n", b"c\nd", b"d\ne"):  # would wait for ever if it read on
+            os.write(writer, data)
+            got.append(next(found))
+        os.close(writer)
+
+        assert [*got, *found] == ["a\nb\n", "c\n", "dd\n", "e"]
+
+
 @settings(max_examples=300, deadline=timedelta(seconds=5))
 @given(
     data=st.binary(max_size=60) | st.text(max_size=30).map(str.encode),
@@ -322,7 +335,7 @@ def test_text_blocks_knows_utf_16_without_its_mark(encoding):
         blocks("text\tlabel\na\tx\n".encode(encoding))
 
 
-@pytest.mark.parametrize("size", [100, None])
+@pytest.mark.parametrize("size", [10, 100, None])
 def test_text_blocks_refuses_a_zeroed_block(size):
     data = b"text\tlabel\n" + b"a\tx\n" * 1000
     data = data[:2000] + bytes(512) + data[2512:]

@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import select
 import signal
 import subprocess
 import time
@@ -12,10 +13,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline import TextClassifier, load_predictor
 from pipeline.predictor.file import save_predictor
+from pipeline.predictor.writers import ParquetWriter
 from tasks import cli
 from tests.conftest import BIN, review_rows
 
@@ -149,7 +152,11 @@ def write_inputs(folder, texts):
 )
 def test_texts_are_found_in_every_kind_of_input(run, path, tmp_path, capfd, name):
     write_inputs(tmp_path, TEXTS[:20])
-    more = {"h.data": ["--input-format", "lines"], "j.csv": ["--text-column", "body"]}
+    more = {
+        "h.data": ["--input-format", "lines"],
+        "j.csv": ["--text-column", "body"],
+        "l.txt": ["--text-column", "2"],
+    }
 
     status = run(name, *more.get(name, []))
 
@@ -191,6 +198,61 @@ def test_an_empty_standard_input_gives_the_header_alone(path, tmp_path):
     assert (out, process.returncode) == (b"row,label,p_neg,p_pos,truncated,text\n", 0)
 
 
+def answered(process, n):
+    """Return the next lines of output, of which each must come within a minute."""
+    lines: list[str] = []
+    for _ in range(n):
+        is_ready, _, _ = select.select([process.stdout], [], [], 60)
+        assert is_ready, f"nothing more behind {lines}"
+        lines.append(process.stdout.readline().decode())
+    return lines
+
+
+@pytest.fixture
+def dialogue(path, tmp_path):
+    """The command with both of its ends in our hands, unbuffered."""
+    with started(
+        path, tmp_path, "--no-text", stdin=-1, stdout=-1, stderr=-1, bufsize=0
+    ) as process:
+        yield process
+        process.kill()
+
+
+def test_a_line_is_answered_while_standard_input_stays_open(dialogue):
+    dialogue.stdin.write(b"the film is good\n")
+    header, first = answered(dialogue, 2)
+    dialogue.stdin.write(b"dull\nfi")
+    (second,) = answered(dialogue, 1)
+    dialogue.stdin.write(b"ne\ncold")
+    (third,) = answered(dialogue, 1)
+    dialogue.stdin.close()
+    (fourth,) = answered(dialogue, 1)
+
+    assert header == "row,label,p_neg,p_pos,truncated\n"
+    rows = [line.split(",")[:2] for line in (first, second, third, fourth)]
+    assert rows == [["1", "pos"], ["2", "neg"], ["3", "pos"], ["4", "neg"]]
+    assert dialogue.wait(60) == 0
+
+
+def test_lines_before_a_bad_one_are_answered(dialogue):
+    dialogue.stdin.write(b"good\ndull\n\nfine\n")
+
+    assert len(answered(dialogue, 3)) == 3
+    assert dialogue.wait(60) == 1
+    assert dialogue.stdout.read() == b""
+    assert b"standard input:3 has no text. Mend it" in dialogue.stderr.read()
+
+
+def test_rows_of_a_file_before_a_bad_one_are_on_standard_output(run, tmp_path, capfd):
+    (tmp_path / "a.txt").write_text("good\n" * 3000 + "\n" + "good\n" * 3000)
+
+    assert run("a.txt", "--no-text") == 1
+
+    out, err = capfd.readouterr()
+    assert out.count("\n") == 1 + 3000
+    assert "a.txt:3001 has no text." in err
+
+
 def test_rows_of_several_inputs_name_theirs(run, tmp_path, capfd):
     (tmp_path / "a.txt").write_text("good\nbad\n")
     (tmp_path / "b.jsonl").write_text('{"text": "good"}\n')
@@ -219,10 +281,37 @@ def test_integer_labels_stay_integers(tiny_encoder, run, tmp_path):
     assert frame["label"].dtype == np.int64
 
 
+def test_parquet_has_few_large_row_groups(tmp_path):
+    with (tmp_path / "a.parquet").open("wb") as stream:
+        writer = ParquetWriter(stream, ["row", "text"], "string")
+        for i in range(150):
+            writer.write({"row": [i] * 1000, "text": ["good"] * 1000})
+        for _ in range(3):
+            writer.write({"row": [150], "text": ["x" * 2**25]})
+        writer.close()
+
+    file = pq.ParquetFile(tmp_path / "a.parquet")
+    sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    assert sizes == [132_000, 18_002, 1]
+    rows = file.read(columns=["row"]).column("row").to_pylist()
+    assert rows == [i for i in range(150) for _ in range(1000)] + [150] * 3
+
+
 BAD = {
     "a.txt": ("good\n\nbad\n", 2, "has no text."),
     "a.tsv": ("id\ttext\tx\n1\tgood\t1\n2\tdull\n3\tbad\t1\n", 3, "has 2 of 3 fields."),
     "a.csv": ('id,text\n1,good\n2,"  "\n3,bad\n', 3, "has no text."),
+    "wide.tsv": ("id\ttext\n1\tgood\n2\tdull\tx\n3\tbad\n", 3, "has 3 of 2 fields."),
+    "wide.csv": (
+        "id,text\n1,good\n2,dull, really\n3,bad\n",
+        3,
+        "has 3 of 2 fields: quote texts that hold ','.",
+    ),
+    "one.csv": (
+        "text\ngood\nI liked it, really\nbad\n",
+        3,
+        "has 2 of 1 fields: quote texts that hold ',', or pass --input-format lines.",
+    ),
     "null.jsonl": (
         '{"text": "good"}\n{"text": null}\n{"text": "bad"}\n',
         2,
@@ -300,6 +389,30 @@ def test_a_bad_row_may_stand_in_the_output_and_shows_in_the_status(
     assert frame["text"].isna().tolist() == [False, True, False]
     assert frame["error"].isna().tolist() == [True, False, True]
     assert reason in frame["error"][1]
+
+
+def test_further_fields_that_are_empty_are_no_part_of_a_text(run, tmp_path):
+    (tmp_path / "a.csv").write_text("id,text\n1,good,,\n2,bad\n")
+
+    assert run("a.csv", "--out", "out.csv") == 0
+    assert read_csv(tmp_path / "out.csv")["text"].tolist() == ["good", "bad"]
+
+
+def test_a_line_of_plain_text_is_read_whole_whatever_it_holds(run, tmp_path, capfd):
+    lines = ["good; fine", "dull | bad", "the\tfilm", "a::b"]
+    for i, line in enumerate(lines):
+        (tmp_path / f"{i}.txt").write_text(f"{line}\n")
+
+        assert run(f"{i}.txt", "--out", "out.csv") == 0
+        assert read_csv(tmp_path / "out.csv")["text"].tolist() == [line]
+
+
+def test_plain_text_is_a_table_where_separator_or_column_is_named(run, tmp_path):
+    (tmp_path / "a.txt").write_text("1;good\n2;bad\n")
+
+    for option in (["--separator", ";"], ["--text-column", "2"]):
+        assert run("a.txt", "--out", "out.csv", *option) == 0
+        assert read_csv(tmp_path / "out.csv")["text"].tolist() == ["good", "bad"]
 
 
 def test_reported_rows_without_an_error_are_status_0(run, tmp_path):

@@ -179,7 +179,11 @@ def unpacked(raw: BinaryIO, form: str) -> BinaryIO:
 
 
 def text_blocks(
-    stream: BinaryIO, path: str, max_bytes: float | None = None
+    stream: BinaryIO,
+    path: str,
+    max_bytes: float | None = None,
+    *,
+    at_once: bool = False,
 ) -> Iterator[str]:
     """Yield the text of `stream` in blocks of whole lines, without a byte order mark.
 
@@ -190,6 +194,9 @@ def text_blocks(
         For error messages.
     max_bytes : float, optional
         Refuse a stream of more bytes; None: no limit.
+    at_once : bool
+        Yield the lines of one read before the next one, which may have to wait. A last line that does not end in a
+        line break is then a block of its own.
 
     Raises
     ------
@@ -198,18 +205,19 @@ def text_blocks(
     """
     decoder = _Decoder(path)
     rest: list[bytes] = []  # of the line that is not complete yet
-    end = b""  # of the last block: zeros may go on in the next
-    for data, is_last in _with_end(_read_blocks(stream, path, max_bytes)):
+    end = b""  # of what was read: zeros may go on in the next part
+    parts = _read_blocks(stream, path, max_bytes)
+    for data, is_last in _then_end(parts) if at_once else _with_end(parts):
         if ZEROED in data or ZEROED in end + data[: len(ZEROED)]:
             offset = decoder.offset + sum(map(len, rest)) - len(end)
             offset += (end + data).index(ZEROED)
             raise DataError(
                 f"{path} is damaged: a block of NUL bytes at offset {offset:,}. Fetch or write it again."
             )
-        end = data[-len(ZEROED) :]
+        end = (end + data)[-len(ZEROED) :]
         cut = len(data) if is_last else data.rfind(b"\n") + 1
         rest.append(data[:cut] if cut else data)
-        if cut:
+        if cut or is_last:
             yield decoder.decode(b"".join(rest))
             rest = [data[cut:]]
         if sum(map(len, rest)) > MAX_ROW_BYTES:
@@ -224,8 +232,15 @@ def count_lines(stream: BinaryIO, path: str) -> int:
     return sum(block.count(b"\n") for block in _read_blocks(stream, path, None))
 
 
+def _then_end(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Yield each block, and an empty one as the last."""
+    for data in blocks:
+        yield data, False
+    yield b"", True
+
+
 def _with_end(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Yield each block, and whether it is the last."""
+    """Yield each block, and whether it is the last, for which the next one has to be read."""
     before = next(blocks, None)
     for data in blocks:
         assert before is not None  # there is one more

@@ -15,7 +15,6 @@ from pipeline.datasets.raw import (
     HEAD_ROWS,
     Batch,
     Broken,
-    Cells,
     Chunk,
     Doubts,
     Lines,
@@ -33,7 +32,7 @@ class TextTable:
     """A `RawTable` of fields between separators; made by `open_text`.
 
     ``separator_in_quotes`` is the separator of a file whose fields may be quoted, else empty; with ``keep_broken``
-    a row of too few fields is not refused at the end, but comes as `Broken` cells.
+    a row of too few fields is not refused at the end, but comes as `Broken` cells, and so does one of too many.
     """
 
     is_text = True
@@ -98,7 +97,9 @@ class TextTable:
             if self._separator_in_quotes:
                 self._doubt_swallowed(numbers, rows, wanted[-1])
             if self._keep_broken:
-                yield Batch(numbers, [_cells(rows, i, width) for i in wanted])
+                yield Batch(
+                    numbers, [[self._cell(row, i) for row in rows] for i in wanted]
+                )
                 continue
             if set(map(len, rows)) != {width}:
                 for line, row in zip(numbers, rows, strict=True):
@@ -118,6 +119,21 @@ class TextTable:
             )
         self.notes["extra_fields"] = n_wide
 
+    def _cell(self, row: Row, column: int) -> str | Broken:
+        """Return a cell, or what is wrong with its row: fields too few, or too many that are not empty."""
+        n, width = len(row), len(self.names)
+        if n < width:
+            return Broken(f"has {n} of {width} fields.")
+        if n == width or not any(row[width:]):
+            return row[column]
+        fixes = []
+        if self._separator_in_quotes:
+            fixes.append(f"quote texts that hold {self._separator_in_quotes!r}")
+        if width == 1:
+            fixes.append("pass --input-format lines")
+        fix = f": {', or '.join(fixes)}" if fixes else ""
+        return Broken(f"has {n} of {width} fields{fix}.")
+
     def _doubt_swallowed(self, numbers: list[int], rows: list[Row], label: int) -> None:
         """Note rows whose quoted field looks like other rows: a stray quote merges what follows it."""
         width = len(self.names)
@@ -131,16 +147,6 @@ class TextTable:
                         cell, self._separator_in_quotes, (i, width), label
                     ):
                         self.doubts.add_swallowed(found, line)
-
-
-def _cells(rows: list[Row], column: int, width: int) -> Cells:
-    """Return a column of rows that should have `width` fields."""
-    return [
-        row[column]
-        if len(row) >= width
-        else Broken(f"has {len(row)} of {width} fields.")
-        for row in rows
-    ]
 
 
 def _first_of(chunks: Iterator[Chunk], limit: int | None) -> Iterator[Chunk]:
@@ -180,7 +186,8 @@ def open_text(
     named : tuple of str
         Column names the user asked for.
     keep_broken : bool
-        Give rows of too few fields as `pipeline.datasets.raw.Broken` cells, instead of refusing them at the end.
+        Give rows of too few fields as `pipeline.datasets.raw.Broken` cells, instead of refusing them at the end, and
+        rows of too many, too, instead of doubting their labels.
 
     Raises
     ------
@@ -212,10 +219,10 @@ def _plain_separator(first: str, path: str, kind: str, separator: str) -> str:
     """Return what stands between two fields of TSV or plain text that begins with the block `first`."""
     if separator != "auto":
         return separator
-    lines = first_lines(first)
+    lines = _first_lines(first)
     if not lines:
         return "\t"
-    if kind == "txt" and (found := found_separator(lines)):
+    if kind == "txt" and (found := _found_separator(lines)):
         return found
     if "\t" in lines[0]:
         return "\t"
@@ -224,13 +231,13 @@ def _plain_separator(first: str, path: str, kind: str, separator: str) -> str:
     )
 
 
-def first_lines(first: str) -> list[str]:
+def _first_lines(first: str) -> list[str]:
     """Return the lines that tell how a file is to be read which begins with the block `first`."""
     lines = first.split("\n", HEAD_ROWS)[:HEAD_ROWS]
     return [line for line in lines if line.strip("\r")]
 
 
-def found_separator(lines: list[str]) -> str | None:
+def _found_separator(lines: list[str]) -> str | None:
     """Return the separator that each of a plain text's first lines has equally often, or None."""
     for candidate in TXT_SEPARATORS:
         counts = {line.count(candidate) for line in lines}

@@ -20,9 +20,11 @@ from pipeline.datasets.files import (
     unpacked,
 )
 from pipeline.datasets.raw import Broken, RawTable
-from pipeline.datasets.text import first_lines, found_separator, open_text
+from pipeline.datasets.text import open_text
 from pipeline.datasets.typed import JsonTable, open_parquet
 from pipeline.errors import DataError, shown
+
+ONE_A_LINE = "one text a line"
 
 
 class TextRow(NamedTuple):
@@ -58,14 +60,15 @@ class Texts:
         What is taken as a text: ``one text a line``, ``column 'text'``.
     n_lines : int or None
         Lines of a text file, rows of Parquet; None where nobody knows.
-    rows : iterator of TextRow
-        Can be gone through once; raises `DataError` where the rest cannot be read.
+    portions : iterator of iterators of TextRow
+        What can be read without waiting: all rows of a file, and of a stream those that came together. Can be gone
+        through once; raises `DataError` where the rest cannot be read.
     """
 
     name: str
     how: str
     n_lines: int | None
-    rows: Iterator[TextRow]
+    portions: Iterator[Iterator[TextRow]]
 
     def place(self, row: TextRow) -> str:
         """Return where a row is."""
@@ -81,8 +84,8 @@ def open_texts(path: Path, spec: DatasetSpec, form: str = "auto") -> Texts:
     spec : DatasetSpec
         Text column, separator and header.
     form : str
-        ``lines``, ``tsv``, ``txt``, ``csv``, ``jsonl``, ``parquet``; ``auto`` goes by the file's ending. A ``.txt`` in
-        whose first lines no separator is found holds one text a line.
+        ``lines``, ``tsv``, ``txt``, ``csv``, ``jsonl``, ``parquet``; ``auto`` goes by the file's ending. ``txt`` is
+        one text a line, unless there is a separator or a text column in `spec`.
 
     Raises
     ------
@@ -110,7 +113,7 @@ def open_texts(path: Path, spec: DatasetSpec, form: str = "auto") -> Texts:
     except BaseException:
         stream.close()
         raise
-    return replace(texts, rows=_closing(texts.rows, stream))
+    return replace(texts, portions=_closing(texts.portions, stream))
 
 
 def open_text_stream(
@@ -138,17 +141,14 @@ def open_text_stream(
         If its text column cannot be told.
     """
     blocks = text_blocks(unpacked(stream, form), name)
-    first = next(blocks, "")
-    blocks = chain([first], blocks)
     kind, separator = form.removesuffix(".gz"), spec.separator
-    if separator == "auto" and kind == "txt":
-        separator = found_separator(first_lines(first)) or separator
-        kind = "txt" if separator != "auto" else "lines"
+    if kind == "txt" and (separator, spec.text_column) == ("auto", "auto"):
+        kind = "lines"  # what looks like a separator may stand in a text
     if separator == "auto" and kind == "tsv":
         separator = "\t"  # also where there is but one column
     if kind == "lines":
-        skipped = int(spec.header == "yes")
-        return Texts(name, "one text a line", n_lines, _lines(blocks, skipped))
+        rows = chain.from_iterable(_lines(blocks, spec))
+        return Texts(name, ONE_A_LINE, n_lines, iter([rows]))
     raw: RawTable
     if kind == "jsonl":
         raw = JsonTable(blocks, name, keep_broken=True)
@@ -166,9 +166,27 @@ def open_text_stream(
     return _texts_of_table(raw, spec, name, n_lines)
 
 
-def _closing(rows: Iterator[TextRow], stream: BinaryIO) -> Iterator[TextRow]:
+def open_live_lines(stream: BinaryIO, name: str, spec: DatasetSpec) -> Texts:
+    """Return the lines of a stream that others may still be writing, each as a text as soon as it is there.
+
+    Parameters
+    ----------
+    stream : unbuffered binary file
+        Its `read` gives what is there, and waits only for the first byte.
+    name : str
+        For messages.
+    spec : DatasetSpec
+        Whether there is a header.
+    """
+    blocks = text_blocks(stream, name, at_once=True)
+    return Texts(name, ONE_A_LINE, None, _lines(blocks, spec))
+
+
+def _closing(
+    portions: Iterator[Iterator[TextRow]], stream: BinaryIO
+) -> Iterator[Iterator[TextRow]]:
     with stream:
-        yield from rows
+        yield from portions
 
 
 def _texts_of_table(
@@ -176,7 +194,8 @@ def _texts_of_table(
 ) -> Texts:
     column = choose_text_column(raw, spec)
     how = f"column {column!r}" if raw.has_header else f"column {column}"
-    return Texts(name, how, n_lines, _rows(raw, raw.names.index(column)))
+    rows = _rows(raw, raw.names.index(column))
+    return Texts(name, how, n_lines, iter([rows]))
 
 
 def _rows(raw: RawTable, column: int) -> Iterator[TextRow]:
@@ -188,16 +207,19 @@ def _rows(raw: RawTable, column: int) -> Iterator[TextRow]:
     raw.close()
 
 
-def _lines(blocks: Iterator[str], skipped: int) -> Iterator[TextRow]:
-    line = 0
+def _lines(blocks: Iterator[str], spec: DatasetSpec) -> Iterator[Iterator[TextRow]]:
+    """Yield the rows of each block."""
+    skipped, begin = int(spec.header == "yes"), 1
     for block in blocks:
         lines = block.replace("\r\n", "\n").split("\n")
         if not lines[-1]:  # what follows the last line break
             lines.pop()
-        for text in lines:
-            line += 1
-            if line > skipped:
-                yield _row(line - skipped, line, text)
+        yield (
+            _row(line - skipped, line, text)
+            for line, text in enumerate(lines, begin)
+            if line > skipped
+        )
+        begin += len(lines)
 
 
 def _row(number: int, line: int, cell: Any) -> TextRow:  # Any: a cell

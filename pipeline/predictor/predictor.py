@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.encoder.batching import EncodedWindow, windows
+from pipeline.encoder.per_process import PerProcess
 from pipeline.predictor.parts import Parts
-from pipeline.predictor.per_process import PerProcess
 from pipeline.predictor.texts import each_text
 from pipeline.predictor.trained import as_stored, check_encoder, trained_encoder
 

@@ -79,18 +79,34 @@ def score_rows(
     Raises
     ------
     DataError
-        If the input cannot be read on; with ``stop``, at the first row without a text: names it.
+        If the input cannot be read on; with ``stop``, at the first row without a text: names it. All rows before have
+        been given out then.
     """
-    blocks, again = tee(_blocks(_usable(texts, on_error, tally)))
-    readable = ([row.text for row in block if not row.error] for block in again)
-    for block, scores in zip(blocks, predictor.score(readable), strict=True):
-        tally.n_rows += len(block)
-        tally.n_cut += int(scores.is_cut.sum())
-        yield block[-1].line, _columns(predictor, texts.name, block, scores)
+    for portion in texts.portions:  # blocks are read ahead, but not beyond a portion
+        errors: list[DataError] = []
+        rows = _until_error(_usable(portion, texts, on_error, tally), errors)
+        blocks, again = tee(_blocks(rows))
+        readable = ([row.text for row in block if not row.error] for block in again)
+        for block, scores in zip(blocks, predictor.score(readable), strict=True):
+            tally.n_rows += len(block)
+            tally.n_cut += int(scores.is_cut.sum())
+            yield block[-1].line, _columns(predictor, texts.name, block, scores)
+        if errors:
+            raise errors[0]
 
 
-def _usable(texts: Texts, on_error: str, tally: Tally) -> Iterator[TextRow]:
-    for row in texts.rows:
+def _until_error(rows: Iterator[TextRow], errors: list[DataError]) -> Iterator[TextRow]:
+    """Yield the rows before an error, and keep that for later."""
+    try:
+        yield from rows
+    except DataError as error:
+        errors.append(error)
+
+
+def _usable(
+    portion: Iterator[TextRow], texts: Texts, on_error: str, tally: Tally
+) -> Iterator[TextRow]:
+    for row in portion:
         if row.error:
             tally.bad.add(row.line)
             if on_error == "stop":

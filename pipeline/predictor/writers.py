@@ -9,6 +9,11 @@ from typing import Any, BinaryIO, Protocol
 from pipeline.datasets.table import SURROGATE
 from pipeline.predictor.scoring import Columns
 
+# A row group is kept until there are so many rows or bytes: the footer, which is in memory until the end, has an entry
+# for each, and readers take each by itself.
+GROUP_ROWS = 131_072
+GROUP_BYTES = 64 * 2**20
+REPEATED = ["input", "label", "error"]  # columns of few different values
 SPECIAL = re.compile('[",\r\n]')
 
 
@@ -107,17 +112,35 @@ class ParquetWriter:
         types = {"row": "int64", "label": label_type, "truncated": "bool"}
         types |= dict.fromkeys(("input", "error", "text"), "string")
         self._schema = pa.schema([(name, types.get(name, "float64")) for name in names])
-        self._writer = pq.ParquetWriter(stream, self._schema, compression="zstd")
+        self._writer = pq.ParquetWriter(
+            stream,
+            self._schema,
+            compression="zstd",
+            use_dictionary=REPEATED,  # of the others it would take memory, and space
+        )
+        self._group: list[pa.Table] = []  # not written yet
 
     def write(self, columns: Columns) -> None:
-        """Write some rows."""
+        """Take some rows, and write those of a row group when it is large enough."""
         import pyarrow as pa
 
         wanted = {name: list(map(_valid, columns[name])) for name in self._schema.names}
-        self._writer.write_table(pa.table(wanted, schema=self._schema))
+        self._group.append(pa.table(wanted, schema=self._schema))
+        n_rows = sum(table.num_rows for table in self._group)
+        n_bytes = sum(table.nbytes for table in self._group)
+        if n_rows >= GROUP_ROWS or n_bytes >= GROUP_BYTES:
+            self._write_group()
+
+    def _write_group(self) -> None:
+        import pyarrow as pa
+
+        if self._group:
+            self._writer.write_table(pa.concat_tables(self._group))
+            self._group = []
 
     def close(self) -> None:
-        """Write the footer."""
+        """Write the last row group and the footer."""
+        self._write_group()
         self._writer.close()
 
 
