@@ -251,8 +251,20 @@ def test_page_names_the_pairs_most_and_least_alike():
 
     (a, b), *_, (c, d) = found.pairs()
     most, least = f"{found.cosines[a, b]:.3f}", f"{found.cosines[c, d]:.3f}"
-    assert f"{a + 1} and {b + 1} are most alike ({most})" in text
-    assert f"{c + 1} and {d + 1} least ({least})" in text
+    assert f"Most alike are texts {a + 1} and {b + 1} ({most})" in text
+    assert f"least alike {c + 1} and {d + 1} ({least})" in text
+
+
+def test_cosines_that_are_nearly_one_are_told_apart():
+    """Vectors of an encoder that was not trained to compare texts point nearly the same way."""
+    values = 20 + features(4, seed=3) / 20
+
+    found = similarity_matrix(list("abcd"), values)
+
+    said = [found.said(*pair) for pair in found.pairs()]
+    assert found.decimals == 6
+    assert len(set(said)) > 1
+    assert all(number in found.to_html() and number in str(found) for number in said)
 
 
 def test_shades_go_from_the_least_alike_pair_to_one():

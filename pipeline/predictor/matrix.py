@@ -3,6 +3,7 @@
 The figure is that of D. Cer et al., "Universal Sentence Encoder" (2018), figure 1.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 N_DRAWN = 60  # texts: of more, a cell would be smaller than five pixels on a phone
 N_NAMED = 20  # texts that the figure names
-N_WRITTEN = 8  # texts up to which the figure's cells have room for numbers
+ROUNDING = 1e-6  # of features in float32: cosines that differ by less are equal
 # of the shades, the strongest one such that text on it has a contrast of 4.5:1 in both schemes
 OPACITIES = tuple(0.6 * level / LEVELS for level in range(1, LEVELS + 1))
 
@@ -56,6 +57,16 @@ class SimilarityMatrix:
         others[i] = -np.inf
         return int(others.argmax())
 
+    @property
+    def decimals(self) -> int:
+        """Return how many tell the cosines apart: three, but more where all are nearly 1."""
+        gap = max(1 - float(self.cosines.min()), ROUNDING)
+        return min(6, max(3, 2 - math.floor(math.log10(gap))))
+
+    def said(self, i: int, j: int) -> str:
+        """Return the cosine of texts `i` and `j` for people."""
+        return f"{self.cosines[i, j]:.{self.decimals}f}"
+
     def to_html(self) -> str:
         """Return a page with the heat map and its numbers: it loads nothing and runs no script.
 
@@ -78,9 +89,10 @@ class SimilarityMatrix:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        yield " " * 4 + "".join(f"{j:7}" for j in range(1, len(self.texts) + 1))
+        places, width = range(len(self.texts)), self.decimals + 4
+        yield " " * 4 + "".join(f"{j + 1:{width}}" for j in places)
         for i, text in enumerate(self.texts):
-            numbers = "".join(f"{cosine:7.3f}" for cosine in self.cosines[i])
+            numbers = "".join(f"{self.said(i, j):>{width}}" for j in places)
             yield f"{i + 1:4}{numbers}  {readable(text, 160)}"
 
 
@@ -129,13 +141,15 @@ def _heat_map(matrix: SimilarityMatrix) -> str:
         names = [f"{shown(text, 20)}  {i + 1}" for i, text in enumerate(matrix.texts)]
     middles = np.arange(n) + 0.5
     ticks = slice(None) if n <= N_NAMED else slice(9, None, 10)
+    left = max(map(width_of, names[ticks])) + 12
+    numbers = [f"{cosine:.{matrix.decimals - 1}f}" for cosine in matrix.cosines.ravel()]
+    has_room = max(map(width_of, numbers)) < (WIDTH - left - 12) / n
 
     def paint(axes: "Axes") -> None:
         shade(axes, _cells(matrix))
-        if n <= N_WRITTEN:
-            for (i, j), cosine in np.ndenumerate(matrix.cosines):
-                place = (j + 0.5, i + 0.5)
-                axes.text(*place, f"{cosine:.2f}", ha="center", va="center", size=10)
+        for k, number in enumerate(numbers if has_room else ()):
+            place = (k % n + 0.5, k // n + 0.5)
+            axes.text(*place, number, ha="center", va="center", size=10)
         axes.set(xlim=(0, n), ylim=(n, 0))
         axes.set_xticks(middles[ticks], [str(j + 1) for j in range(n)][ticks])
         axes.set_yticks(middles[ticks], names[ticks])
@@ -143,7 +157,6 @@ def _heat_map(matrix: SimilarityMatrix) -> str:
         axes.grid(visible=False)
         axes.spines[["top", "right"]].set_visible(True)
 
-    left = max(map(width_of, names[ticks])) + 12
     bottom = FONT + 16
     height = round(WIDTH - left - 12 + bottom + 12)
     return draw("similarity", paint, height=height, left=left, bottom=bottom)
@@ -151,9 +164,10 @@ def _heat_map(matrix: SimilarityMatrix) -> str:
 
 def _cells(matrix: SimilarityMatrix) -> Cells:
     low = matrix.cosines[matrix.pairs()[-1]]
+    is_flat = 1 - low < ROUNDING
     cells: Cells = {}
     for place, cosine in np.ndenumerate(matrix.cosines):
-        share = (cosine - low) / (1 - low) if low < 1 else 1.0
+        share = 1.0 if is_flat else (cosine - low) / (1 - low)
         level = min(LEVELS - 1, int(LEVELS * share))
         cells.setdefault(("blue", OPACITIES[level]), []).append(place)
     return cells
