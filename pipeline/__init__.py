@@ -12,15 +12,23 @@ if TYPE_CHECKING:
     from pipeline.encoder.frozen import load_encoder
     from pipeline.predictor.estimators import FeatureExtractor, TextClassifier
     from pipeline.predictor.file import load_predictor
+    from pipeline.predictor.matrix import similarity_matrix
 
 __version__ = "0.1.0"
-__all__ = ["FeatureExtractor", "TextClassifier", "load_encoder", "load_predictor"]
+__all__ = [
+    "FeatureExtractor",
+    "TextClassifier",
+    "load_encoder",
+    "load_predictor",
+    "similarity_matrix",
+]
 
 _HOMES = {
     "FeatureExtractor": "pipeline.predictor.estimators",
     "TextClassifier": "pipeline.predictor.estimators",
     "load_encoder": "pipeline.encoder.frozen",
     "load_predictor": "pipeline.predictor.file",
+    "similarity_matrix": "pipeline.predictor.matrix",
 }
 
 # Nothing calls home: set before the first import of the libraries concerned; a user's own setting wins.

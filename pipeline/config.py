@@ -16,6 +16,7 @@ RECIPES = {
     "bfloat16": "bfloat16-v1",
     "int8": "int8-static-v2",  # pipeline.encoder.quantize
 }
+N_SIMILAR = 5  # texts most like one, where no number is asked for
 
 
 def fingerprint(fields_: Mapping[str, object]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pipeline
-from pipeline.errors import CacheError, ConfigError, PipelineError
+from pipeline.errors import CacheError, ConfigError, DataError, PipelineError
 
 Options = argparse.Namespace
 
@@ -126,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
         help="the page to write (default: look.html, here)",
     )
     look.set_defaults(run=_look)
+    _add_similar(commands, folder)
     forget = commands.add_parser(
         "forget",
         parents=[folder],
@@ -136,6 +137,49 @@ def _parser() -> argparse.ArgumentParser:
     )
     forget.set_defaults(run=_forget)
     return parser
+
+
+# Any: argparse keeps the type to itself
+def _add_similar(commands: Any, folder: argparse.ArgumentParser) -> None:
+    from pipeline.config import N_SIMILAR
+
+    parser = commands.add_parser(
+        "similar",
+        parents=[folder],
+        help="a run's texts most like those you ask for, or how alike these are to each other",
+        description="Print the texts of a run's data set, whatever their split, that are most like each query: the "
+        "cosine of their features, the text, its label, split and line. Every text is compared.",
+    )
+    parser.add_argument(
+        "--query",
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="TEXT",
+        help="what to compare, also several times; - reads lines from standard input",
+    )
+    parser.add_argument(
+        "--run",
+        dest="name",
+        default="latest",
+        metavar="RUN",
+        help="a folder of runs/ (default: %(default)s): its encoder and its data set are used",
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--top",
+        type=_whole_number,
+        default=N_SIMILAR,
+        metavar="K",
+        help="texts a query; all where there are fewer (default: %(default)s)",
+    )
+    what.add_argument(
+        "--matrix",
+        type=Path,
+        metavar="FILE",
+        help="compare the queries with each other instead: print the cosines, and write a page with a heat map",
+    )
+    parser.set_defaults(run=_similar)
 
 
 def _add_predict(commands: Any) -> None:  # Any: argparse keeps the type to itself
@@ -340,9 +384,44 @@ def _look(options: Options) -> int:
     return 0
 
 
+def _similar(options: Options) -> int:
+    from tasks.similar import matrix, similar
+
+    root = _existing(options.artifacts)
+    queries = [
+        query
+        for given in options.query
+        for query in (_given("-").split("\n") if given == "-" else [given])
+    ]
+    if options.matrix is None:
+        for line in similar(root, options.name, queries, options.top):
+            print(line)
+        return 0
+    found = matrix(root, options.name, queries)
+    page = found.to_html()
+    print(found)
+    _write_page(options.matrix, page, "--matrix")
+    return 0
+
+
 def _given(text: str) -> str:
-    """Return a text, or what stands on standard input instead of a dash."""
-    return sys.stdin.read().removesuffix("\n") if text == "-" else text
+    """Return a text, or what stands on standard input instead of a dash.
+
+    Raises
+    ------
+    DataError
+        If that cannot be decoded.
+    """
+    if text != "-":
+        return text
+    try:
+        return sys.stdin.read().removesuffix("\n")
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise DataError(
+            f"Standard input is not {error.encoding}: byte 0x{byte:02x}. Convert it, for example: iconv -f latin1 "
+            "-t utf-8 FILE."
+        ) from error
 
 
 def _write_page(path: Path, html: str, option: str) -> None:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import CacheError, ConfigError, shown
+from pipeline.errors import CacheError
 from pipeline.storage import check_contents, disk
 from tasks import ledger
 from tasks.inventory import Inventory, Item
@@ -45,26 +45,21 @@ def _run_report(inventory: Inventory, name: str) -> "RunReport":
     from pipeline.report.compare import RunReport
     from pipeline.report.scored import load_scored
 
-    runs = {path.name: items for path, items in inventory.runs().items()}
-    name = Path(name).name  # a shell completes the path
-    folder = inventory.latest() if name == "latest" else name
-    if folder not in runs:
-        known = ", ".join(runs) or "none"
-        raise ConfigError(
-            f"There is no run {shown(name)} (runs: {known}). Pass one of them, or latest."
-        )
-    item = next((item for item in runs[folder] if item.kind == "reports"), None)
+    path, items = inventory.run(name)
+    item = next((item for item in items if item.kind == "reports"), None)
     if item is None or item.manifest is None:
-        raise CacheError(f"The report of run {folder} is gone. Run its command again.")
+        raise CacheError(
+            f"The report of run {path.name} is gone. Run its command again."
+        )
     check_contents(item.path)
     report = json.loads(disk.read(item.path / "report.json"))
     if "scored.npy" not in item.manifest["files"]:
         raise CacheError(
-            f"The report of run {folder} is of an earlier version, without the scored rows. Run its command again."
+            f"The report of run {path.name} is of an earlier version, without the scored rows. Run its command again."
         )
     data = _dataset(inventory, item)
     return RunReport(
-        name=folder,
+        name=path.name,
         when=_when(inventory.root, item.key),
         report=report,
         rows=load_scored(item.path, report["classes"]),

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import CacheError, UnreadableError
+from pipeline.errors import CacheError, ConfigError, UnreadableError, shown
 from pipeline.storage import disk, read_manifest
 from tasks import ledger
 from tasks.train import KINDS, TrainLogReg
@@ -157,6 +157,28 @@ class Inventory:
         }
         return dict(sorted(found.items(), key=lambda pair: (age[pair[0]], pair[0])))
 
+    def run(self, name: str) -> tuple[Path, list[Item]]:
+        """Return a run's folder of links and what it shows.
+
+        Parameters
+        ----------
+        name : str
+            A folder of ``runs``, or a path to it, or ``latest``.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such run.
+        """
+        runs = {path.name: (path, items) for path, items in self.runs().items()}
+        name = Path(name).name  # a shell completes the path
+        folder = self.latest() if name == "latest" else name
+        if folder not in runs:
+            known = ", ".join(runs) or "none"
+            fix = "Pass one of them, or latest" if runs else "Train one"
+            raise ConfigError(f"There is no run {shown(name)} (runs: {known}). {fix}.")
+        return runs[folder]
+
     def pins(self) -> list[str]:
         """Return the names of the pinned runs."""
         return [path.name for path in _folders(self.root / PINS)]
@@ -175,8 +197,8 @@ class Inventory:
     def users(self) -> dict[Path, list[str]]:
         """Return, for every item that a run reaches, the names of those runs."""
         found: dict[Path, list[str]] = {}
-        for run, shown in self.runs().items():
-            for item in self.reach(item.key for item in shown if item.key):
+        for run, items in self.runs().items():
+            for item in self.reach(item.key for item in items if item.key):
                 found.setdefault(item.path, []).append(run.name)
         return found
 

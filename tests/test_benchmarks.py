@@ -24,6 +24,7 @@ from benchmarks.encoding import (
 from benchmarks.measure import Spread, described, machine, read_rows, table, timed
 from benchmarks.ours import OURS
 from benchmarks.peers import PEERS
+from benchmarks.similar import TOP, origin_in, ours, theirs, write_store
 from benchmarks.systems import System, SystemFailedError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -245,3 +246,13 @@ def test_coverage_counts_the_intervals_that_hold_the_truth():
     assert all(
         0 <= count <= 4 for counts in found.values() for count in counts.values()
     )
+
+
+def test_the_searched_store_is_read_by_both_systems(tmp_path):
+    write_store(tmp_path, rows=300, dim=8)
+    queries = np.random.default_rng(2).normal(0, 1, (3, 8)).astype(np.float32)
+
+    found = ours(queries, origin_in(tmp_path))
+
+    assert np.shape(found) == (3, TOP)
+    assert found == theirs(queries, origin_in(tmp_path))

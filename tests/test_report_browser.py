@@ -3,9 +3,11 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
-from pipeline import TextClassifier
+from pipeline import TextClassifier, similarity_matrix
+from pipeline.predictor.matrix import N_DRAWN, N_NAMED
 from pipeline.report.render import render_comparison, render_html
 from tests.conftest import review_rows
 from tests.reports import REPORTS, comparison
@@ -24,6 +26,11 @@ LOOKS = {  # pooling, classes, text
     "look-hostile": ("mean", 2, "<script>alert(1)</script> \x1b[31m \x00 & <b> 日本"),
     "look-many": ("cls", 12, "the film was not dull " * 60),
     "look-empty": ("max", 3, ""),
+}
+MATRICES = {  # numbers of texts: few, as many as are named, and as many as are drawn
+    "matrix-few": 3,
+    "matrix-named": N_NAMED,
+    "matrix-most": N_DRAWN,
 }
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
@@ -54,6 +61,8 @@ def folder(tmp_path_factory, tiny_encoder):
     for name, (pooling, k, text) in LOOKS.items():
         page = look_page(tiny_encoder, pooling, k, text)
         (path / f"{name}.html").write_text(page, encoding="utf-8")
+    for name, n in MATRICES.items():
+        (path / f"{name}.html").write_text(matrix_page(n), encoding="utf-8")
     for name, make in REPORTS.items():
         (path / f"{name}.html").write_text(render_html(make()), encoding="utf-8")
     page = render_comparison(comparison())
@@ -90,6 +99,14 @@ def look_page(encoder, pooling, k, text):
     return classifier.fit(texts, labels).predictor_.look(text)
 
 
+def matrix_page(n):
+    """Return the page of a similarity matrix; its texts are long, hostile or Chinese."""
+    kinds = ("<script>alert(1)</script> & <b>", "a long text " * 40, "日本語のテキスト")
+    texts = [f"{kinds[i % 3]} {i}" for i in range(n)]
+    features = np.random.default_rng(n).normal(0, 1, (n, 8)).astype(np.float32)
+    return similarity_matrix(texts, features, encoder="<b>any</b>").to_html()
+
+
 def requests(browser):
     """Return the addresses asked for since the page was opened."""
     entries = [json.loads(entry["message"]) for entry in browser.get_log("performance")]
@@ -116,7 +133,7 @@ def heading(browser, table, number):
     )
 
 
-@pytest.mark.parametrize("name", [*REPORTS, "comparison", *LOOKS])
+@pytest.mark.parametrize("name", [*REPORTS, "comparison", *LOOKS, *MATRICES])
 @pytest.mark.parametrize("size", SIZES)
 def test_page_opens_without_errors_requests_or_overflow(show, folder, name, size):
     browser = show(name, size)

@@ -124,7 +124,10 @@ SOURCES = {
                 "words",
             )
         ),
-        *(f"pipeline/pages/{name}.py" for name in ("canvas", "colours", "frame")),
+        *(
+            f"pipeline/pages/{name}.py"
+            for name in ("canvas", "colours", "frame", "heat")
+        ),
         "pipeline/pages/templates/macros.html.j2",
         "pipeline/pages/templates/style.css.j2",
         "pipeline/report/report.schema.json",

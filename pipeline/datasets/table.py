@@ -63,9 +63,12 @@ class Table:
         )
 
 
-def load_labels(directory: Path) -> NDArray[np.int64] | NDArray[np.object_]:
-    """Return the labels alone, as `Table.labels`; texts stay on disk."""
-    return _labels_of(pq.read_table(directory / FILE, columns=["label"]))
+def load_labels(
+    directory: Path, rows: NDArray[np.int64] | None = None
+) -> NDArray[np.int64] | NDArray[np.object_]:
+    """Return the labels alone, as `Table.labels`, or those of some rows; texts stay on disk."""
+    table = pq.read_table(directory / FILE, columns=["label"])
+    return _labels_of(table if rows is None else table.take(rows))
 
 
 def load_slices(directory: Path, rows: NDArray[np.int64]) -> list[str | None] | None:

@@ -1,20 +1,14 @@
-"""The training texts most like a text, from the artifacts folder of the run that made a predictor.
+"""The training texts most like a text, as the head sees them: for explanations."""
 
-A predictor holds no texts. The run is found by its head: the one model whose arrays are exactly the predictor's.
-"""
-
-from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import CacheError
-from pipeline.heads.head import ARRAYS, Head
-from pipeline.storage import check_contents, disk
+from pipeline.heads.head import Head
+from pipeline.predictor.origin import origin_of
+from pipeline.storage import disk
 
 N_NEAREST = 3
 
@@ -63,48 +57,16 @@ def nearest_training_texts(
     from pipeline.evaluation.nearest import nearest
     from pipeline.features.stored import StoredFeatures
 
-    inputs = _inputs_of(head, artifacts)
-    dataset = _published(artifacts.glob("datasets/*"), inputs["dataset"])
-    split = _published(artifacts.glob("splits/*"), inputs["split"])
-    stored = _published(artifacts.glob("features/*/datasets/*"), inputs["features"])
-    fit = disk.load_array(split / "fit.npy")
-    blocks = StoredFeatures.of(stored, artifacts).subset(fit).blocks()
+    origin = origin_of(head, artifacts)
+    fit = disk.load_array(origin.split / "fit.npy")
+    blocks = StoredFeatures.of(origin.features, artifacts).subset(fit).blocks()
     near, cosines = nearest(features, blocks, head.mean, head.scale, N_NEAREST)
     rows = fit[near[0]]
-    described = StoredTexts(dataset).at(rows.tolist())
-    labels = load_labels(dataset)[rows].tolist()
+    described = StoredTexts(origin.dataset).at(rows.tolist())
+    labels = load_labels(origin.dataset, rows).tolist()
     return tuple(
         TrainingText(row.text, label, cosine, row.split, row.line)
         for row, label, cosine in zip(
             described, labels, cosines[0].tolist(), strict=True
         )
-    )
-
-
-def _inputs_of(head: Head, artifacts: Path) -> dict[str, Any]:  # Any: JSON values
-    """Return the keys of what the head was fitted on."""
-    for path in sorted(artifacts.glob("models/*")):
-        with suppress(CacheError):
-            manifest = check_contents(path)
-            if _is_of(path, head):
-                return dict(manifest["key_fields"]["inputs"])
-    raise CacheError(
-        f"No model below {artifacts} is this predictor's. Pass the artifacts folder of the run that made it."
-    )
-
-
-def _is_of(model: Path, head: Head) -> bool:
-    return all(
-        np.array_equal(disk.load_array(model / f"{name}.npy"), getattr(head, name))
-        for name in ARRAYS
-    )
-
-
-def _published(places: Iterable[Path], key: str) -> Path:
-    """Return the directory of a key, whose bytes are as they were written."""
-    for path in sorted(places):
-        if path.name.endswith(key[:12]) and check_contents(path)["key"] == key:
-            return path
-    raise CacheError(
-        f"What this predictor was trained on ({key[:12]}) is no longer there. Run its command again."
     )

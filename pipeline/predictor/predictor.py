@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.config import N_SIMILAR
 from pipeline.encoder.batching import EncodedWindow, windows
 from pipeline.encoder.per_process import PerProcess
+from pipeline.predictor.origin import origin_of
 from pipeline.predictor.parts import Parts
-from pipeline.predictor.texts import each_text
+from pipeline.predictor.similar import SimilarText, similar_texts
+from pipeline.predictor.texts import each_text, texts_to_compare
 from pipeline.predictor.trained import as_stored, check_encoder, trained_encoder
 
 if TYPE_CHECKING:
@@ -299,3 +302,38 @@ class Predictor:
         (features,) = self.transform([explanation.text])
         head = self._loaded_head()
         return look(self.encoder, head, explanation, features, self.card)
+
+    def similar(
+        self, texts: str | Iterable[str], *, artifacts: str | Path, top: int = N_SIMILAR
+    ) -> tuple[tuple[SimilarText, ...], ...]:
+        """Return for each text those of the data set that are most like it, by the cosine of their features.
+
+        Every text of the data set is compared, once, whatever its split; one that is asked for finds itself. Features
+        are compared as `transform` gives them, and are not standardised. Ask for many at once: the store is read once.
+
+        Parameters
+        ----------
+        texts : str or iterable of str
+            None of them blank.
+        artifacts : str or Path
+            The folder of the run that made this predictor.
+        top : int
+            How many; all where the data set has fewer.
+
+        Returns
+        -------
+        tuple of tuple of SimilarText
+            One for each of `texts`, most alike first; of equals the first in the data set.
+
+        Raises
+        ------
+        ConfigError
+            If `top` is less than 1.
+        DataError
+            If a text is blank or no str.
+        CacheError
+            If what the predictor was made from is not in `artifacts`, or damaged.
+        """
+        queries = texts_to_compare(texts)
+        origin = origin_of(self._loaded_head(), Path(artifacts))
+        return similar_texts(self.transform(queries), origin, top)

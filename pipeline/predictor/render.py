@@ -1,13 +1,17 @@
-"""Fills in the templates of explanations and of the page that looks into an encoder."""
+"""Fills in the templates of explanations, of the page that looks into an encoder, and of similarity matrices."""
 
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment
 
 from pipeline.pages.canvas import shown
 from pipeline.pages.frame import environment
 from pipeline.predictor.explanation import Explanation, Word
+
+if TYPE_CHECKING:
+    from pipeline.predictor.matrix import SimilarityMatrix
 
 
 def explanation_html(explanation: Explanation) -> str:
@@ -19,6 +23,16 @@ def explanation_html(explanation: Explanation) -> str:
 def look_html(**facts: Any) -> str:  # Any: what the template shows
     """Return the page."""
     return str(_environment().get_template("look.html.j2").render(**facts))
+
+
+def matrix_html(
+    matrix: "SimilarityMatrix", svg: str, opacities: Sequence[float]
+) -> str:
+    """Return the page of a similarity matrix with its figure, whose shades have the opacities."""
+    pairs = matrix.pairs()
+    facts = {"most": pairs[0], "least": pairs[-1], "opacities": opacities}
+    template = _environment().get_template("matrix.html.j2")
+    return str(template.render(matrix=matrix, svg=svg, **facts))
 
 
 @cache

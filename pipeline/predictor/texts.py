@@ -30,6 +30,23 @@ def each_text(texts: str | Iterable[str]) -> Iterable[str]:
     return _each(texts) if isinstance(texts, Iterator) else checked_texts(texts)
 
 
+def texts_to_compare(texts: str | Iterable[str]) -> list[str]:
+    """Return `texts` as a list, as `checked_texts` does, but for blank ones, which are like nothing.
+
+    Raises
+    ------
+    DataError
+        If a text is blank: names its position; or as `checked_texts` does.
+    """
+    found = checked_texts(texts)
+    for i, text in enumerate(found):
+        if not text.strip():
+            raise DataError(
+                f"Text {i} is blank: {shown(text)}. Remove it, or pass a text with a word."
+            )
+    return found
+
+
 def _each(texts: str | Iterable[str]) -> Iterator[str]:
     if isinstance(texts, str):
         texts = [texts]

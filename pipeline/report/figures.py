@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.pages.canvas import FONT, WIDTH, draw, shown, width_of
 from pipeline.pages.colours import LIGHT, SERIES
+from pipeline.pages.heat import LEVELS, Cells, shade
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Json = dict[str, Any]  # Any: JSON values
 ROW = 40  # px of a row in a figure of intervals
-LEVELS = 8  # shades of a heat figure
 DASHES = ("-", "--", ":", "-.")
 LEGEND: Json = {
     "loc": "lower center",
@@ -85,24 +85,15 @@ def confusion(counts: list[list[int]], classes: list[Any]) -> str:
     is_narrow = widest * k < WIDTH - widest - 44  # names fit beside each other
 
     def paint(axes: "Axes") -> None:
-        from matplotlib.patches import PathPatch
-        from matplotlib.path import Path
-
-        cells: dict[tuple[bool, int], list[Path]] = {}
+        cells: Cells = {}
         for i, row in enumerate(counts):
             total = sum(row)
             for j, count in enumerate(row):
                 if count:
                     level = 1 + int((LEVELS - 1) * (count / total) ** 0.5)
-                    square = [(j, i), (j + 1, i), (j + 1, i + 1), (j, i + 1), (j, i)]
-                    cells.setdefault((i == j, level), []).append(
-                        Path(square, closed=True)
-                    )
-        for (is_right, level), squares in sorted(cells.items()):
-            path = Path.make_compound_path(*squares)
-            colour = LIGHT["blue" if is_right else "orange"]
-            opacity = level / LEVELS
-            axes.add_patch(PathPatch(path, facecolor=colour, alpha=opacity, lw=0))
+                    colour = "blue" if i == j else "orange"
+                    cells.setdefault((colour, level / LEVELS), []).append((i, j))
+        shade(axes, cells)
         axes.set(
             xlim=(0, k), ylim=(k, 0), xlabel="predicted class", ylabel="true class"
         )
