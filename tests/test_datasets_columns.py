@@ -147,7 +147,7 @@ def test_choose_columns_takes_the_other_of_two(header, found):
 def test_choose_columns_by_option(options, found):
     raw = opened("title\ttext\tid\tlabel\na\tb\t1\tx\n")
 
-    assert choose_columns(raw, DatasetSpec(**options)) == found
+    assert choose_columns(raw, DatasetSpec(**options)) == Columns(*found)
 
 
 @pytest.mark.parametrize(

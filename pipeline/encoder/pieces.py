@@ -6,6 +6,7 @@ from typing import NamedTuple
 from tokenizers import Encoding
 
 APOSTROPHES = "'’"
+IDEOGRAPHS = "\u2e80"  # from here on scripts that set no spaces: there a tokenizer's pieces stay apart
 
 
 class Piece(NamedTuple):
@@ -56,8 +57,8 @@ class Pieces(NamedTuple):
     def words(self, pieces: Sequence[Piece]) -> list[list[int]]:
         """Return the positions of the pieces of each word; special tokens are of none.
 
-        Pieces make up a word if the tokenizer says so and no white space lies between them, or if nothing but an
-        apostrophe parts them.
+        Pieces make up a word if the tokenizer says so and no white space lies between them, or if they part a run of
+        letters, or nothing but an apostrophe parts them.
 
         Parameters
         ----------
@@ -76,13 +77,19 @@ class Pieces(NamedTuple):
 
     def _is_one_word(self, last: Piece, piece: Piece) -> bool:
         if last.end == piece.begin and (
-            self._is_inner_apostrophe(piece.begin)
+            self._is_inside_letters(piece.begin)
+            or self._is_inner_apostrophe(piece.begin)
             or self._is_inner_apostrophe(last.end - 1)
         ):
             return True
         between = self.text[last.end : piece.begin + 1]
         is_same = piece.word is not None and piece.word == last.word
         return is_same and not any(sign.isspace() for sign in between)
+
+    def _is_inside_letters(self, at: int) -> bool:
+        """Tell whether letters stand on both sides: some tokenizers take ``'t`` for a word's end, as in ``'the``."""
+        around = self.text[max(0, at - 1) : at + 1]
+        return len(around) == 2 and around.isalpha() and max(around) < IDEOGRAPHS
 
     def _is_inner_apostrophe(self, at: int) -> bool:
         """Tell whether there is an apostrophe between letters, as in ``isn't``."""
