@@ -51,6 +51,11 @@ def cache(tmp_path):
     return tmp_path / "artifacts"
 
 
+def remembered():
+    """Return the encoders that this process shares."""
+    return shared._loaded.get(shared._Loaded).encoders
+
+
 # What scikit-learn checks is checked with texts: its matrices are read as words, a number a word. Only what a matrix
 # itself may be (its shape, NaN, sparse) is answered by the reading, as it must be; all else by the estimators.
 # Two of its checks have no meaning here:
@@ -270,7 +275,7 @@ def test_a_pickle_of_a_fitted_classifier_needs_no_encoder(tmp_path):
     fitted = TextClassifier(str(folder), C=1.0, pooling="mean").fit(TEXTS, LABELS)
     stream = pickle.dumps(fitted)
     folder.rename(tmp_path / "moved")
-    shared._loaded.clear()
+    remembered().clear()
 
     loaded = pickle.loads(stream)
 
@@ -321,7 +326,7 @@ def test_few_encoders_are_remembered(extractor):
     for layer in (0, 1, 2):
         clone(extractor).set_params(layer=layer).loaded()
 
-    assert len(shared._loaded) <= shared.MOST
+    assert len(remembered()) <= shared.MOST
 
 
 def test_features_as_a_table_keep_the_index_and_have_names(extractor, tiny_encoder):
@@ -393,7 +398,7 @@ def test_a_cached_search_encodes_each_text_once(make, cache):
 
 def test_what_is_cached_needs_no_encoder(make, cache, monkeypatch):
     first = make(cache=str(cache)).fit(TEXTS, LABELS)
-    shared._loaded.clear()
+    remembered().clear()
     monkeypatch.setattr(shared, "load_source", refuse)
 
     again = make(cache=cache).fit(TEXTS, LABELS)
@@ -449,7 +454,7 @@ def test_a_run_of_the_pipeline_uses_what_was_cached(job, reviews, tiny_encoder):
 def test_a_run_of_the_pipeline_serves_the_estimators(
     trained, tiny_encoder, monkeypatch
 ):
-    shared._loaded.clear()
+    remembered().clear()
     monkeypatch.setattr(shared, "load_source", refuse)
 
     features = FeatureExtractor(str(tiny_encoder), cache=trained.artifacts).transform(
@@ -478,7 +483,7 @@ def test_a_changed_encoder_does_not_write_into_the_old_ones_store(tmp_path, cach
     folder = save_tiny(tmp_path / "one")
     cached = FeatureExtractor(str(folder), cache=cache)
     cached.transform(TEXTS[:4])
-    shared._loaded.clear()
+    remembered().clear()
     folder.rename(tmp_path / "gone")
     save_tiny(folder, seed=5)
 

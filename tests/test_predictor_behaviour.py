@@ -220,47 +220,88 @@ def test_the_first_threads_share_one_encoder(path):
 
 
 FORKING = """
-import json, os, signal, sys, threading
+import gc, json, os, signal, sys, threading, time
 from functools import partial
-from typing import Any
 import numpy as np
 import pipeline.predictor.predictor as home
-from pipeline import load_predictor
+from pipeline import FeatureExtractor, TextClassifier, load_predictor
 from pipeline.config import ComputeSpec
-path, engine, when, texts = json.loads(sys.argv[1])
-home.ComputeSpec = partial(ComputeSpec, backend=engine)
-predictor = load_predictor(path)
+from pipeline.encoder import shared
+kind, path, encoder, engine, when, texts, labels = json.loads(sys.argv[1])
+if kind == "Predictor":
+    home.ComputeSpec = partial(ComputeSpec, backend=engine)
+    asked = load_predictor(path)
+else:
+    options = {"pooling": "mean", "backend": engine}
+    if kind == "FeatureExtractor":
+        asked = FeatureExtractor(encoder, **options)
+    else:
+        asked = TextClassifier(encoder, C=1.0, **options).fit(texts, labels)
+answer = "transform" if kind == "FeatureExtractor" else "predict_proba"
 if when != "loaded":
-    predictor.predict_proba(texts)
+    getattr(asked, answer)(texts)
 if when == "predicting":
-    threading.Thread(target=lambda: [predictor.predict_proba(texts * 20) for _ in range(30)]).start()
+    threading.Thread(target=lambda: [getattr(asked, answer)(texts * 20) for _ in range(30)]).start()
+if when == "loading":
+    load, is_loading = shared.load_source, threading.Event()
+    def load_slowly(*options):
+        is_loading.set()
+        time.sleep(5)
+        return load(*options)
+    shared.load_source = load_slowly
+    other = FeatureExtractor(encoder, layer=0)
+    threading.Thread(target=other.transform, args=(texts,)).start()
+    is_loading.wait()
+    shared.load_source = load
 children = []
-for leave in (os._exit, sys.exit):
+for leave in (os._exit, sys.exit, "drop"):
     pid = os.fork()
     if pid == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(30)  # a child that waits for threads it lacks is ended, and its status says so
-        found = predictor.predict_proba(texts)
-        np.save(f"{sys.argv[2]}/{os.getpid()}.npy", found)
+        if leave == "drop":
+            del asked
+            gc.collect()
+            sys.exit(0)
+        np.save(f"{sys.argv[2]}/{os.getpid()}.npy", getattr(asked, answer)(texts))
         leave(0)
     children.append(pid)
-expected = predictor.predict_proba(texts)
+expected = getattr(asked, answer)(texts)
 for pid in children:
     _, status = os.waitpid(pid, 0)
     assert status == 0, status
+for pid in children[:2]:
     np.testing.assert_allclose(np.load(f"{sys.argv[2]}/{pid}.npy"), expected, atol=1e-6)
 print("as the parent")
 """
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("when", ["loaded", "predicted", "predicting"])
-def test_forked_children_answer_and_end(path, python, tmp_path, engine, when):
-    arguments = [json.dumps([str(path), engine, when, TEXTS]), str(tmp_path)]
-    code = f"import sys; sys.argv[1:] = {arguments!r}"
+@pytest.fixture
+def fork(path, tiny_encoder, python, tmp_path):
+    """Run the code above with one kind of classifier or transformer on an engine."""
 
-    # from Python 3.12 on a fork beside threads is warned of, with reason
-    done = python(code + FORKING, env={"PYTHONWARNINGS": "ignore::DeprecationWarning"})
+    def fork(kind, engine, when):
+        given = [kind, str(path), str(tiny_encoder), engine, when, TEXTS, LABELS]
+        code = f"import sys; sys.argv[1:] = {[json.dumps(given), str(tmp_path)]!r}"
+        # from Python 3.12 on a fork beside threads is warned of, with reason
+        return python(
+            code + FORKING, env={"PYTHONWARNINGS": "ignore::DeprecationWarning"}
+        )
+
+    return fork
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("kind", "when"),
+    [
+        *(("Predictor", when) for when in ("loaded", "predicted", "predicting")),
+        *(("FeatureExtractor", when) for when in ("predicted", "loading")),
+        *(("TextClassifier", when) for when in ("predicted", "predicting")),
+    ],
+)
+def test_forked_children_answer_and_end(fork, kind, engine, when):
+    done = fork(kind, engine, when)
 
     assert done.stdout == "as the parent\n", done.stderr
     assert done.stderr == ""

@@ -712,6 +712,27 @@ def test_key_lock_is_freed_after_an_exception(tmp_path):
     assert start_locker(tmp_path, "second").wait(timeout=30) == 0
 
 
+FORKING = """
+import os, signal, sys
+from pathlib import Path
+from pipeline.storage.locks import key_lock
+with key_lock(Path(sys.argv[1]), "key"):
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+with key_lock(Path(sys.argv[1]), "key", wait=False) as is_free:
+    print(is_free)
+os.kill(pid, signal.SIGKILL)
+os.waitpid(pid, 0)
+"""
+
+
+def test_key_lock_is_not_left_to_a_child_that_was_forked_meanwhile(tmp_path, python):
+    done = python(f"import sys; sys.argv[1:] = [{str(tmp_path)!r}]" + FORKING)
+
+    assert done.stdout == "True\n", done.stderr
+
+
 def test_key_lock_does_not_hold_another_key(tmp_path):
     with key_lock(tmp_path, "other"):
         status = start_locker(tmp_path, "second").wait(timeout=30)

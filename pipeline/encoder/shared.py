@@ -1,6 +1,5 @@
 """Encoders of this process: estimators that use the same one share it."""
 
-import os
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -8,10 +7,20 @@ from pathlib import Path
 from pipeline.config import ComputeSpec, EncoderSpec, fingerprint
 from pipeline.encoder.frozen import Encoder, load_source
 from pipeline.encoder.identity import EncoderSource
+from pipeline.encoder.per_process import PerProcess
 
 MOST = 2  # a search over encoders must not fill the memory
-_loaded: OrderedDict[tuple[object, ...], Encoder] = OrderedDict()
-_lock = threading.Lock()
+
+
+class _Loaded:
+    """The encoders that were used last, and the lock under which others are loaded."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.encoders: OrderedDict[tuple[object, ...], Encoder] = OrderedDict()
+
+
+_loaded: PerProcess[_Loaded] = PerProcess()
 
 
 def load_shared(
@@ -21,12 +30,12 @@ def load_shared(
     prepared: Path | None = None,
 ) -> Encoder:
     """Do what `load_source` does, once for the same files and options while the last `MOST` encoders are remembered."""
-    # a forked process must not run an engine whose threads stayed in its parent
-    key = os.getpid(), source.name, fingerprint(source.key_fields(spec)), compute
-    with _lock:
-        if key not in _loaded:
-            _loaded[key] = load_source(source, spec, compute, prepared)
-        _loaded.move_to_end(key)
-        while len(_loaded) > MOST:
-            _loaded.popitem(last=False)
-        return _loaded[key]
+    key = source.name, fingerprint(source.key_fields(spec)), compute
+    loaded = _loaded.get(_Loaded)
+    with loaded.lock:
+        if key not in loaded.encoders:
+            loaded.encoders[key] = load_source(source, spec, compute, prepared)
+        loaded.encoders.move_to_end(key)
+        while len(loaded.encoders) > MOST:
+            loaded.encoders.popitem(last=False)
+        return loaded.encoders[key]

@@ -24,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from pipeline.config import ComputeSpec, EncoderSpec, HeadSpec, SplitSpec
 from pipeline.encoder.folder import QUANTIZED, WEIGHTS
 from pipeline.encoder.identity import find_encoder
+from pipeline.encoder.per_process import PerProcess
 from pipeline.errors import DataError, listed, shown
 from pipeline.features.cache import CachedEncoder
 from pipeline.features.probes import PROBES
@@ -55,7 +56,7 @@ class FeatureExtractor(_OverTexts):
     """Turn texts into frozen-encoder features.
 
     There is nothing to fit. The encoder is loaded when it is first needed, shared by the estimators of a process that
-    use the same one, and not pickled along.
+    use the same one, loaded anew by a forked child, and not pickled along.
 
     Parameters
     ----------
@@ -125,9 +126,9 @@ class FeatureExtractor(_OverTexts):
     def _found(self) -> "Encoder | CachedEncoder":
         params = self.get_params()
         if getattr(self, "_found_with", None) != params:
-            self._encoder = _find(**params)
+            self._encoder: PerProcess[Encoder | CachedEncoder] = PerProcess()
             self._found_with = params
-        return self._encoder
+        return self._encoder.get(lambda: _find(**params))
 
     @property
     def _n_features_out(self) -> int:

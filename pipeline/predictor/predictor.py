@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from pipeline.config import ComputeSpec, EncoderSpec
 from pipeline.encoder.batching import EncodedWindow, windows
+from pipeline.encoder.per_process import PerProcess
 from pipeline.encoder.tolerance import allowed_difference
 from pipeline.errors import ArtifactError, EncoderError
 from pipeline.features.probes import PROBES
 from pipeline.predictor.changes import changes
 from pipeline.predictor.elsewhere import Elsewhere
-from pipeline.predictor.per_process import PerProcess
 from pipeline.predictor.texts import each_text
 
 if TYPE_CHECKING:

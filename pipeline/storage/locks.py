@@ -6,7 +6,7 @@ has no locks (some network shares) the work goes on without.
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.storage import disk
@@ -44,7 +44,17 @@ def key_lock(root: Path, name: str, *, wait: bool = True) -> Iterator[bool]:
         yield True
         return
     with stream:
-        yield _acquire(stream.fileno(), name, wait=wait)
+        try:
+            yield _acquire(stream.fileno(), name, wait=wait)
+        finally:
+            _release(stream.fileno())
+
+
+def _release(descriptor: int) -> None:
+    """Let go at once: closing alone leaves the lock with the copy of a child that was forked meanwhile."""
+    if fcntl is not None:
+        with suppress(OSError):  # no lock was had
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _acquire(descriptor: int, name: str, *, wait: bool) -> bool:
