@@ -28,7 +28,9 @@ from sklearn.utils.validation import validate_data
 
 from pipeline import FeatureExtractor, TextClassifier, load_encoder
 from pipeline.encoder import shared
+from pipeline.encoder.engine_openvino import OpenVinoEngine
 from pipeline.errors import DataError, EncoderError
+from pipeline.features.probes import PROBES
 from pipeline.features.store import FeatureStore
 from tests.checkpoints import WORDS, save_tiny
 from tests.conftest import review_rows
@@ -427,6 +429,44 @@ def test_cached_features_are_those_that_are_computed(extractor, cache):
         cached.transform(texts), extractor.transform(texts), atol=1e-6
     )
     assert list(stored_rows(cache).values()) == [7]
+
+
+@pytest.fixture
+def wrong_engine(monkeypatch):
+    """OpenVINO computes something else than it is asked to."""
+    call = OpenVinoEngine.__call__
+    monkeypatch.setattr(
+        OpenVinoEngine,
+        "__call__",
+        lambda self, *batch: call(self, *batch) + np.float32(0.1),
+    )
+    yield
+    remembered().clear()
+
+
+@pytest.mark.usefixtures("wrong_engine")
+def test_a_predictor_is_made_with_the_engine_that_encoded(
+    make, cache, tiny_encoder, caplog
+):
+    torch = load_encoder(str(tiny_encoder), pooling="mean", backend="torch")
+
+    first = make(cache=cache).fit(TEXTS, LABELS)
+    parts = first.predictor_._parts
+    first.transform(["a text that was never seen"])
+    n_refusals = caplog.text.count("torch does the work now.")
+    other = make(cache=cache).fit(TEXTS, LABELS).predictor_._parts  # nothing is missing
+
+    for made in (parts, other):
+        assert made.made_by == torch.engine_identity
+        np.testing.assert_allclose(made.probe_features, torch.encode(PROBES), atol=1e-6)
+    assert n_refusals == 1
+
+
+def test_an_encoder_that_is_asked_for_alone_leaves_no_certificate(extractor, cache):
+    encoder = clone(extractor).set_params(cache=cache).loaded()
+
+    assert encoder.encode(["good"]).shape == (1, 16)
+    assert not list(cache.glob("features/*/certificates/*"))
 
 
 def test_a_cached_chain_in_two_processes_encodes_each_text_once(extractor, cache):

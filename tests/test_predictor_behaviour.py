@@ -277,27 +277,31 @@ print("as the parent")
 
 
 @pytest.fixture
-def forking(path, tiny_encoder):
-    """The paths of a predictor and of an encoder."""
-    return str(path), str(tiny_encoder)
+def fork(path, tiny_encoder, python, tmp_path):
+    """Run the code above with one kind of classifier or transformer on an engine."""
+
+    def fork(kind, engine, when):
+        given = [kind, str(path), str(tiny_encoder), engine, when, TEXTS, LABELS]
+        code = f"import sys; sys.argv[1:] = {[json.dumps(given), str(tmp_path)]!r}"
+        # from Python 3.12 on a fork beside threads is warned of, with reason
+        return python(
+            code + FORKING, env={"PYTHONWARNINGS": "ignore::DeprecationWarning"}
+        )
+
+    return fork
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
-    "case",
+    ("kind", "when"),
     [
         *(("Predictor", when) for when in ("loaded", "predicted", "predicting")),
         *(("FeatureExtractor", when) for when in ("predicted", "loading")),
         *(("TextClassifier", when) for when in ("predicted", "predicting")),
     ],
 )
-def test_forked_children_answer_and_end(engine, case, forking, python, tmp_path):
-    (kind, when), (path, tiny) = case, forking
-    given = [kind, path, tiny, engine, when, TEXTS, LABELS]
-    code = f"import sys; sys.argv[1:] = {[json.dumps(given), str(tmp_path)]!r}"
-
-    # from Python 3.12 on a fork beside threads is warned of, with reason
-    done = python(code + FORKING, env={"PYTHONWARNINGS": "ignore::DeprecationWarning"})
+def test_forked_children_answer_and_end(fork, kind, engine, when):
+    done = fork(kind, engine, when)
 
     assert done.stdout == "as the parent\n", done.stderr
     assert done.stderr == ""

@@ -54,18 +54,21 @@ class CachedEncoder:
         prepared = self._place.prepared
         if is_complete(prepared, self._place.key):
             return int(read_manifest(prepared)["facts"]["dim"])
-        return self.loaded().dim
+        loader = self._loader([])
+        return loader.load(loader.source(), self._compute).dim  # of any engine
 
     def loaded(self) -> "Encoder":
-        """Return the encoder itself, for other work than this store's.
+        """Return the encoder itself, measured as for this store's texts, for other work than those.
 
         Raises
         ------
         EncoderError
-            If it is not the one any more that the store is of.
+            If it is not the one any more that the store is of, or an engine that was asked for computes something else.
         """
         loader = self._loader([])
-        return loader.load(loader.source(), self._compute)
+        encoder = loader.encoder()
+        self._compute = loader.compute
+        return encoder
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return one feature row a text, in input order; texts that the store lacks are encoded, once each.
@@ -98,6 +101,9 @@ class CachedEncoder:
                 loader.encoder,
                 feature_dtype=place.spec.feature_dtype,
             )
+            self._compute = (
+                loader.compute
+            )  # an engine that was refused is not tried again
             if done.rows_encoded:
                 loader.publish()
         for warning in done.warnings():

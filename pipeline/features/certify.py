@@ -13,6 +13,7 @@ from pipeline.encoder.certificate import Measured, check, measure, spread
 from pipeline.errors import CacheError, UnreadableError
 from pipeline.features.certificates import Certificates, Place
 from pipeline.features.keys import row_keys
+from pipeline.features.probes import PROBES
 from pipeline.features.texts import Texts
 from pipeline.storage import (
     check_contents,
@@ -64,7 +65,8 @@ def certify(
     make_reference : callable () -> Encoder
         Gives the same encoder on float32 torch; called only if there is something to measure.
     texts : Texts
-        Of the data set that is to be encoded; at most `N_TEXTS` different ones are taken, evenly spread.
+        Of the data set that is to be encoded; at most `N_TEXTS` different ones are taken, evenly spread. Where there
+        are none, the probes are measured and nothing is published: a certificate is of what is encoded.
     certificates : Certificates
         Where it is kept.
     root : Path
@@ -89,15 +91,16 @@ def certify(
             return None
         moved = quarantine(place.path, root=root)
     measured = measure(
-        spread_texts(texts),
+        spread_texts(texts) or PROBES,
         lambda some: _features_of(encoder, some),
         lambda some: _features_of(make_reference(), some),
         encoder.engine_identity,
     )
     if measured is not None:
         check(measured.certificate, encoder.spec)
-        before_publishing()
-        _publish(measured, place, root)
+        if len(texts):
+            before_publishing()
+            _publish(measured, place, root)
     return moved
 
 

@@ -113,11 +113,16 @@ class Loader:
     place : Place
     compute : ComputeSpec
     texts : Texts
-        That are to be encoded, to measure the engine on.
+        That are to be encoded, to measure the engine on; the probes if there are none.
     load : callable
     say : callable
     check : callable () -> None
         Called before anything is published; may raise.
+
+    Attributes
+    ----------
+    compute : ComputeSpec
+        As given; torch's once another engine was refused.
     """
 
     def __init__(
@@ -130,7 +135,7 @@ class Loader:
         say: Say,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        self._place, self._compute, self._texts = place, compute, texts
+        self._place, self.compute, self._texts = place, compute, texts
         self._load_source, self._say, self._check = load, say, check
         self._loaded: Encoder | None = None
 
@@ -164,14 +169,15 @@ class Loader:
         """Return the encoder, measured; on torch if an engine that was not asked for computes something else."""
         if self._loaded is None:
             source = self.source()
-            loaded = self.load(source, self._compute)
+            loaded = self.load(source, self.compute)
             try:
                 self._certify(source, loaded)
             except EncoderError as error:
                 if not loaded.has_fallback:
                     raise
                 self._say(warning=f"{error} torch does the work now.")
-                loaded = self.load(source, replace(self._compute, backend="torch"))
+                self.compute = replace(self.compute, backend="torch")
+                loaded = self.load(source, self.compute)
                 self._certify(source, loaded)
             self._loaded = loaded
             if self._place.spec.precision == "int8":  # a minute's work

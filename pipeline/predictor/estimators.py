@@ -69,6 +69,12 @@ class FeatureExtractor(_OverTexts):
         An artifacts folder: each text is encoded once, in whichever fit, fold or process, and kept in the row store
         there, which runs of the pipeline with the same options share. The encoder is not even loaded while nothing is
         missing. None: every text is encoded every time.
+
+    Notes
+    -----
+    With `cache` the engine is measured beside float32 torch before it encodes anything into the store, as in a run of
+    the pipeline, and torch takes over where it computes something else; `TextClassifier.predictor_` is made with the
+    engine that passed. Without `cache` nothing is measured: what the chosen engine gives is taken as it is.
     """
 
     def __init__(
