@@ -92,7 +92,7 @@ def score_rows(
             tally.n_cut += int(scores.is_cut.sum())
             yield block[-1].line, _columns(predictor, texts.name, block, scores)
         if errors:
-            raise errors[0]
+            raise errors.pop()  # left in the list it would, by its frames, hold the input open
 
 
 def _until_error(rows: Iterator[TextRow], errors: list[DataError]) -> Iterator[TextRow]:
