@@ -210,7 +210,7 @@ def _add_promote(
         parents=[folder],
         help="put a run's predictor into service, if it is shown not to be worse than the one there",
         description="Compare a run's predictor with the one in service on the rows that the run scored. It takes its "
-        "place where the lower bound of the one-sided 95 %% interval of the difference is above minus the margin.",
+        "place where the lower bound of the one-sided 95 % interval of the difference is above minus the margin.",
         epilog="Status: 0 the run's predictor is in service; 1 it is not, as that is not shown; 40 an error.",
     )
     parser.add_argument(
@@ -242,7 +242,7 @@ def _add_promote(
     parser.add_argument(
         "--back",
         action="store_true",
-        help="put the predictor before into service again, unasked",
+        help="put the predictor before into service again, without a comparison",
     )
     parser.set_defaults(run=_promote, error_status=promote.FAILED)
 

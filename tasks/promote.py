@@ -278,7 +278,8 @@ def _n_seen(inventory: Inventory, item: Item, keys: "Keys") -> int | None:
 
 def _claim(margin: float) -> str:
     """Return what is to be shown of the new predictor."""
-    return f"at most {margin:g} points worse" if margin else "better"
+    points = f"{margin:g} point{'s'[: margin != 1]}"
+    return f"at most {points} worse" if margin else "better"
 
 
 def _reasons(found: "NonInferiority") -> list[str]:
@@ -292,7 +293,9 @@ def _reasons(found: "NonInferiority") -> list[str]:
         f"which must be above {-100 * found.margin:z.2f}."
     ]
     if not found.is_shown and found.n_needed is None:
-        lines.append("More rows would hardly show it: it looks worse than that.")
+        lines.append(
+            "More rows would hardly show it: the difference itself is not above that."
+        )
     elif not found.is_shown:
         n = float(f"{found.n_needed:.2g}")  # it is an estimate
         lines.append(
@@ -304,8 +307,9 @@ def _reasons(found: "NonInferiority") -> list[str]:
 def _said_seen(n: int | None, of: int) -> str:
     if n is None:
         return (
-            "How many of these rows the one in service was fitted on cannot be known: its run is not in the artifacts. "
-            "Any favour it."
+            "How many of these rows the one in service was fitted on cannot be known, as its run is not in the "
+            "artifacts; each would favour it."
         )
-    favours = ", which favours it" if n else ""
-    return f"The one in service was fitted on {n:,} of these {of:,} rows{favours}."
+    if n == 0:
+        return f"The one in service was fitted on none of these {of:,} rows."
+    return f"The one in service was fitted on {n:,} of these {of:,} rows, which favours it."

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from benchmarks.promotion import Case, ImpossibleError, passed
+from benchmarks.promotion import CASES, Case, ImpossibleError, passed, rows_of_table
 from pipeline.config import PromotionSpec
 from pipeline.errors import ConfigError
 from pipeline.evaluation.metrics import Scored
@@ -171,3 +171,11 @@ def test_a_margin_that_cannot_be_meant_is_refused(margin):
 def test_a_metric_that_is_not_known_is_refused():
     with pytest.raises(ConfigError, match="--metric is 'roc_auc', expected one of"):
         PromotionSpec(metric="roc_auc")
+
+
+def test_the_table_of_simulations_has_a_line_for_each_case():
+    found = list(rows_of_table(4))
+
+    assert [row[0] for row in found] == [case.name for case in CASES]
+    assert {len(row) for row in found} == {6}
+    assert found[0][5] == "–"  # never right instead: cannot be better

@@ -108,10 +108,10 @@ def test_a_predictor_that_may_be_worse_does_not(frostbert, twice, service):
     n = report["split"]["n_test"]
     assert status == 1
     assert out.startswith(
-        f"Not promoted: run {second} is not shown to be at most 1 points worse"
+        f"Not promoted: run {second} is not shown to be at most 1 point worse"
     )
     assert f"on {n} rows" in out
-    assert f"fitted on 0 of these {n} rows." in out
+    assert f"fitted on none of these {n} rows." in out
     assert service.read_bytes() == predictor_of(twice, first).read_bytes()
     assert not service.with_name("predictor.joblib.previous").exists()
     line = lines(service)[-1]
