@@ -48,23 +48,30 @@ class World:
     @classmethod
     def known(cls) -> "World":
         """Return the one that is simulated."""
+        return cls.of(SHARE, RECALL, AGAIN, INSTEAD)
+
+    @classmethod
+    def of(
+        cls, share: float, recall: tuple[float, float], again: float, instead: float
+    ) -> "World":
+        """Return that of a first class of some share, the first system's recalls, and when the second one is right."""
         shares = np.zeros((2, 2, 2))
-        for y, (share, recall) in enumerate(
-            zip((SHARE, 1 - SHARE), RECALL, strict=True)
+        for y, (of_class, right) in enumerate(
+            zip((share, 1 - share), recall, strict=True)
         ):
-            shares[y, y] = share * recall * (1 - AGAIN)
-            shares[y, y, y] = share * recall * AGAIN
-            shares[y, 1 - y] = share * (1 - recall) * (1 - INSTEAD)
-            shares[y, 1 - y, y] = share * (1 - recall) * INSTEAD
+            shares[y, y] = of_class * right * (1 - again)
+            shares[y, y, y] = of_class * right * again
+            shares[y, 1 - y] = of_class * (1 - right) * (1 - instead)
+            shares[y, 1 - y, y] = of_class * (1 - right) * instead
         return cls(shares)
 
     def truth(self) -> dict[str, float]:
         """Return the figures of endlessly many rows."""
         first, second = self.shares.sum(axis=2), self.shares.sum(axis=1)
         return {
-            "accuracy": _accuracy(first),
-            "f1_macro": _f1_macro(first),
-            "difference": _accuracy(second) - _accuracy(first),
+            "accuracy": accuracy(first),
+            "f1_macro": f1_macro(first),
+            "difference": accuracy(second) - accuracy(first),
         }
 
     def draw(self, generator: np.random.Generator, n: int) -> Numbers:
@@ -84,11 +91,13 @@ class World:
         return rows, Clusters(of, len(sizes))
 
 
-def _accuracy(shares: NDArray[np.float64]) -> float:
+def accuracy(shares: NDArray[np.float64]) -> float:
+    """Return the accuracy of a system from the shares of class and answer, (2, 2)."""
     return float(shares.trace())
 
 
-def _f1_macro(shares: NDArray[np.float64]) -> float:
+def f1_macro(shares: NDArray[np.float64]) -> float:
+    """Return the macro F1 of a system from the shares of class and answer, (2, 2)."""
     return float(
         (2 * shares.diagonal() / (shares.sum(axis=0) + shares.sum(axis=1))).mean()
     )

@@ -275,6 +275,34 @@ class PredictorSpec(_Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PromotionSpec(_Spec):
+    """When a new predictor may take the place of the one in service.
+
+    Attributes
+    ----------
+    metric : {"accuracy", "f1_macro"}
+        What they are compared by.
+    margin : float
+        Points (0.01) of the metric by which the new one may be worse, from 0 to less than 100; 0: it must be better.
+    """
+
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "metric": ("accuracy", "f1_macro")
+    }
+
+    metric: str = "accuracy"
+    margin: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        super().__post_init__()
+        if not 0 <= self.margin < 100:  # also refuses NaN
+            raise ConfigError(
+                f"--margin is {self.margin}, expected points from 0 to less than 100, such as 1."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ComputeSpec(_Spec):
     """How the encoder is run; never changes a result beyond rounding, so never part of a key.
 

@@ -13,7 +13,7 @@ Options = argparse.Namespace
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return 0, or 1 after an error or a finding; `tasks.predict` has further ones."""
+    """Run a command; return 0, or 1 after an error or a finding; `tasks.predict` and `tasks.promote` add some."""
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     if rest and options.run is not _explain_run:
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.run(options))
     except (PipelineError, OSError) as error:
         print(error, file=sys.stderr)
-        return 1
+        return int(options.error_status)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
         "Train with: luigi --module tasks TrainLogReg",
     )
     parser.add_argument("--version", action="version", version=pipeline.__version__)
+    parser.set_defaults(error_status=1)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     folder = argparse.ArgumentParser(add_help=False)
@@ -40,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         "--artifacts", type=Path, default=Path("artifacts"), help="default: artifacts"
     )
     _add_predict(commands)
+    _add_promote(commands, folder)
     doctor = commands.add_parser(
         "doctor",
         help="what is installed, which files are used, and how to do without a hub",
@@ -238,6 +240,76 @@ def _add_predict(commands: Any) -> None:  # Any: argparse keeps the type to itse
     )
     parser.add_argument("--no-text", action="store_true", help="leave the texts out")
     parser.set_defaults(run=_predict)
+
+
+def _add_promote(
+    commands: Any,  # Any: argparse keeps the type to itself
+    folder: argparse.ArgumentParser,
+) -> None:
+    from pipeline.config import PromotionSpec
+    from tasks import promote
+
+    parser = commands.add_parser(
+        "promote",
+        parents=[folder],
+        help="put a run's predictor into service, if it is shown not to be worse than the one there",
+        description="Compare a run's predictor with the one in service on the rows that the run scored. It takes its "
+        "place where the lower bound of the one-sided 95 % interval of the difference is above minus the margin.",
+        epilog="Status: 0 the run's predictor is in service; 1 it is not, as that is not shown; 40 an error.",
+    )
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="RUN",
+        help="a folder of runs/, or latest (the default)",
+    )
+    parser.add_argument(
+        "--to",
+        type=Path,
+        default=promote.SERVICE,
+        metavar="PATH",
+        help="the file in service, or its folder; default: %(default)s",
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=PromotionSpec.margin,
+        metavar="POINTS",
+        help="by how much it may be worse, 0: it must be better; default: %(default)s",
+    )
+    parser.add_argument(
+        "--metric",
+        choices=PromotionSpec.choices["metric"],
+        default=PromotionSpec.metric,
+        help="default: %(default)s",
+    )
+    parser.add_argument(
+        "--back",
+        action="store_true",
+        help="put the predictor before into service again, without a comparison",
+    )
+    parser.set_defaults(run=_promote, error_status=promote.FAILED)
+
+
+def _promote(options: Options) -> int:
+    from pipeline.config import PromotionSpec
+    from tasks.promote import promote, put_back
+
+    if options.back and options.name:
+        raise ConfigError(
+            f"--back goes without a run, got {options.name}. Leave one of them out."
+        )
+    if options.back:
+        outcome = put_back(options.to)
+    else:
+        outcome = promote(
+            _existing(options.artifacts),
+            options.name or "latest",
+            options.to,
+            PromotionSpec(metric=options.metric, margin=options.margin),
+        )
+    print("\n".join(outcome.lines))
+    return outcome.status
 
 
 def _predict(options: Options) -> int:

@@ -12,6 +12,7 @@ from tasks.inventory import Inventory, Item
 
 if TYPE_CHECKING:
     from pipeline.report.compare import RunReport
+    from pipeline.report.scored import ScoredRows
 
 Json = dict[str, Any]  # Any: JSON values
 
@@ -36,35 +37,61 @@ def compare(root: Path, names: tuple[str, str]) -> Json:
     from pipeline.report.compare import compare_reports
 
     inventory = Inventory(root)
-    a, b = (_run_report(inventory, name) for name in names)
+    a, b = (run_report(inventory, name) for name in names)
     return compare_reports(a, b)
 
 
-def _run_report(inventory: Inventory, name: str) -> "RunReport":
+def run_report(inventory: Inventory, name: str) -> "RunReport":
+    """Return a finished run; raises as `compare`."""
     from pipeline.datasets.table import StoredTexts
     from pipeline.report.compare import RunReport
-    from pipeline.report.scored import load_scored
 
     path, items = inventory.run(name)
-    item = next((item for item in items if item.kind == "reports"), None)
-    if item is None or item.manifest is None:
-        raise CacheError(
-            f"The report of run {path.name} is gone. Run its command again."
-        )
-    check_contents(item.path)
-    report = json.loads(disk.read(item.path / "report.json"))
-    if "scored.npy" not in item.manifest["files"]:
-        raise CacheError(
-            f"The report of run {path.name} is of an earlier version, without the scored rows. Run its command again."
-        )
+    item = result_of(path.name, items, "reports")
+    report, rows = read_report(path.name, item)
     data = _dataset(inventory, item)
     return RunReport(
         name=path.name,
         when=_when(inventory.root, item.key),
         report=report,
-        rows=load_scored(item.path, report["classes"]),
+        rows=rows,
         table=None if data is None else StoredTexts(data),
     )
+
+
+def result_of(run: str, items: list[Item], kind: str) -> Item:
+    """Return the report or the predictor among the items of a run.
+
+    Raises
+    ------
+    CacheError
+        If it is gone.
+    """
+    for item in items:
+        if item.kind == kind and item.manifest is not None:
+            return item
+    raise CacheError(
+        f"The {kind.removesuffix('s')} of run {run} is gone. Run its command again."
+    )
+
+
+def read_report(run: str, item: Item) -> tuple[Json, "ScoredRows"]:
+    """Return the report of a run and its scored rows, after comparing every byte.
+
+    Raises
+    ------
+    CacheError
+        If it is damaged, or of an earlier version.
+    """
+    from pipeline.report.scored import load_scored
+
+    manifest = check_contents(item.path)
+    report = json.loads(disk.read(item.path / "report.json"))
+    if "scored.npy" not in manifest["files"]:
+        raise CacheError(
+            f"The report of run {run} is of an earlier version, without the scored rows. Run its command again."
+        )
+    return report, load_scored(item.path, report["classes"])
 
 
 def _dataset(inventory: Inventory, report: Item) -> Path | None:

@@ -229,10 +229,15 @@ def close_failed() -> None:
 
 def write(root: Path, entry: Mapping[str, object]) -> None:
     """Append one line to the ledger, with the time and the command."""
+    write_line(root / LEDGER, entry)
+
+
+def write_line(path: Path, entry: Mapping[str, object]) -> None:
+    """Append one line to a file of such lines, with the time and the command; warn where it cannot be written."""
     try:
-        _append(root / LEDGER, {**_said_now(), **entry})
+        _append(path, {**_said_now(), **entry})
     except OSError as error:  # everything else of the run stands
-        logger.warning("no line in %s: %s", root / LEDGER, error)
+        logger.warning("no line in %s: %s", path, error)
 
 
 def _said_now() -> dict[str, str]:

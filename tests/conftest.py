@@ -198,6 +198,33 @@ def trained(trained_once: Path, tmp_path: Path) -> Job:
     return Job(folder)
 
 
+@pytest.fixture(scope="session")
+def twice_once(
+    trained_once: Path, tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path
+) -> Path:
+    """A working folder with two runs, of which the second has another C; only to be copied."""
+    folder = tmp_path_factory.mktemp("twice") / "work"
+    shutil.copytree(trained_once, folder, symlinks=True, copy_function=shutil.copy2)
+    done = Job(folder).train("reviews.tsv", tiny_encoder, "--C", "0.001")
+    assert done.status == 0, done.err
+    return folder
+
+
+@pytest.fixture
+def twice(twice_once: Path, tmp_path: Path) -> Job:
+    """A copy of `twice_once` to break and run again."""
+    folder = tmp_path / "twice"
+    shutil.copytree(twice_once, folder, symlinks=True, copy_function=shutil.copy2)
+    return Job(folder)
+
+
+def runs(job: Job) -> tuple[str, str]:
+    """Return the names of the two runs, the first one first."""
+    latest = (job.artifacts / "latest").resolve().name
+    (other,) = {path.name for path in (job.artifacts / "runs").iterdir()} - {latest}
+    return other, latest
+
+
 @pytest.fixture(autouse=True)
 def fresh_luigi() -> Iterator[None]:
     """Leave no task instance behind."""

@@ -11,31 +11,7 @@ import pytest
 from pipeline.errors import CacheError, ConfigError
 from tasks import cli
 from tasks.compare import compare
-from tests.conftest import BIN, Job, review_rows, write_tsv
-
-
-@pytest.fixture(scope="module")
-def twice_once(trained_once, tmp_path_factory, tiny_encoder):
-    """A working folder with two runs, of which the second has another C; only to be copied."""
-    folder = tmp_path_factory.mktemp("twice") / "work"
-    shutil.copytree(trained_once, folder, symlinks=True, copy_function=shutil.copy2)
-    done = Job(folder).train("reviews.tsv", tiny_encoder, "--C", "0.001")
-    assert done.status == 0, done.err
-    return folder
-
-
-@pytest.fixture
-def twice(twice_once, tmp_path):
-    folder = tmp_path / "twice"
-    shutil.copytree(twice_once, folder, symlinks=True, copy_function=shutil.copy2)
-    return Job(folder)
-
-
-def runs(job):
-    """Return the names of the runs, the first one first."""
-    latest = (job.artifacts / "latest").resolve().name
-    (other,) = {path.name for path in (job.artifacts / "runs").iterdir()} - {latest}
-    return other, latest
+from tests.conftest import BIN, review_rows, runs, write_tsv
 
 
 def report_of(job, name):

@@ -104,17 +104,22 @@ def measure(
     """
     n = len(scored.y)
     clusters = clusters or Clusters.of_rows(n)
-    point = {
-        name: float(values[0])
-        for name, values in _metrics(scored, np.ones((1, n)), metrics).items()
-    }
     parts = [
         _metrics(scored, weights, metrics) for weights in bootstrap_weights(clusters)
     ]
     samples = {name: np.concatenate([part[name] for part in parts]) for name in metrics}
     known = int((scored.y >= 0).sum())
     right = scored.predicted == scored.y
-    return Measured(point, samples, n, known, clusters, right)
+    return Measured(points(scored, metrics), samples, n, known, clusters, right)
+
+
+def points(scored: Scored, metrics: Sequence[str] = METRICS) -> dict[str, float]:
+    """Return metrics of the rows as they are; NaN where these leave one undefined."""
+    once = np.ones((1, len(scored.y)))
+    return {
+        name: float(values[0])
+        for name, values in _metrics(scored, once, metrics).items()
+    }
 
 
 def figures(measured: Measured) -> dict[str, Figure]:

@@ -3,7 +3,7 @@
 from pipeline.storage import disk
 from pipeline.storage.digests import DigestCache
 from pipeline.storage.disk import sha256_file
-from pipeline.storage.locks import key_lock
+from pipeline.storage.locks import file_lock, key_lock
 from pipeline.storage.manifest import (
     check_contents,
     is_complete,
@@ -31,6 +31,7 @@ __all__ = [
     "check_contents",
     "discard",
     "disk",
+    "file_lock",
     "is_complete",
     "is_gone",
     "is_left_over",

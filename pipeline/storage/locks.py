@@ -1,4 +1,4 @@
-"""One build of one key at a time, on one machine.
+"""One process at a time, on one machine: for the build of a key, or for a file.
 
 The lock only saves work: correctness rests on the rename in `publish`, so where a file system
 has no locks (some network shares) the work goes on without.
@@ -33,7 +33,14 @@ def key_lock(root: Path, name: str, *, wait: bool = True) -> Iterator[bool]:
     wait : bool
         Wait for another process to let go; without, False is yielded.
     """
-    path = root / "locks" / name
+    with file_lock(root / "locks" / name, wait=wait) as is_ours:
+        yield is_ours
+
+
+@contextmanager
+def file_lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock file `path`, which is made and stays, as `key_lock` does."""
+    name = path.name
     try:
         disk.make_folder(path.parent)
         stream = path.open("a")
