@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -187,13 +187,14 @@ def _score_all(
     with _progress(order) as on_progress:
         tell = _Progress(on_progress, len(order.inputs), tally)
         for path in order.inputs:
-            texts = _open(path, order)
-            logger.info("%s: %s", texts.name, texts.how)
-            for line, columns in score_rows(predictor, texts, order.on_error, tally):
-                writer.write(columns)
-                if order.out is None:
-                    stream.flush()
-                tell(line, texts.n_lines)
+            with closing(_open(path, order)) as texts:
+                logger.info("%s: %s", texts.name, texts.how)
+                scored = score_rows(predictor, texts, order.on_error, tally)
+                for line, columns in scored:
+                    writer.write(columns)
+                    if order.out is None:
+                        stream.flush()
+                    tell(line, texts.n_lines)
             tell.next_input()
     writer.close()
 

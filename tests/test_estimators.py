@@ -226,7 +226,7 @@ def test_labels_come_back_as_they_were_given(make, convert, classes, kind):
     for classifier in (fitted, again):
         predicted = classifier.predict(TEXTS)
         assert predicted.dtype == fitted.classes_.dtype
-        assert classifier.score(TEXTS, convert(LABELS)) > 0.9
+        assert (predicted == np.array(list(convert(LABELS)))).mean() > 0.9
 
 
 def test_integer_labels_stay_integers_in_the_predictor(make):

@@ -76,7 +76,13 @@ def run(path, tmp_path, monkeypatch):
 def started(path, cwd, *options, **kwargs):
     """Start the command in a process of its own."""
     command = [BIN / "frostbert", "predict", "--predictor", path, *options]
-    return subprocess.Popen(command, cwd=cwd, **kwargs)
+    return subprocess.Popen(
+        command,
+        cwd=cwd,
+        # a shell's background job would hand on "ignore"
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        **kwargs,
+    )
 
 
 def read_csv(source):

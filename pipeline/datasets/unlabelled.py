@@ -3,7 +3,7 @@
 Files are read as for training, and need no label column; plain lines are read, too.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -63,12 +63,15 @@ class Texts:
     portions : iterator of iterators of TextRow
         What can be read without waiting: all rows of a file, and of a stream those that came together. Can be gone
         through once; raises `DataError` where the rest cannot be read.
+    close : callable () -> None
+        Lets the file go.
     """
 
     name: str
     how: str
     n_lines: int | None
     portions: Iterator[Iterator[TextRow]]
+    close: Callable[[], None] = lambda: None
 
     def place(self, row: TextRow) -> str:
         """Return where a row is."""
@@ -113,7 +116,7 @@ def open_texts(path: Path, spec: DatasetSpec, form: str = "auto") -> Texts:
     except BaseException:
         stream.close()
         raise
-    return replace(texts, portions=_closing(texts.portions, stream))
+    return replace(texts, close=stream.close)
 
 
 def open_text_stream(
@@ -180,13 +183,6 @@ def open_live_lines(stream: BinaryIO, name: str, spec: DatasetSpec) -> Texts:
     """
     blocks = text_blocks(stream, name, at_once=True)
     return Texts(name, ONE_A_LINE, None, _lines(blocks, spec))
-
-
-def _closing(
-    portions: Iterator[Iterator[TextRow]], stream: BinaryIO
-) -> Iterator[Iterator[TextRow]]:
-    with stream:
-        yield from portions
 
 
 def _texts_of_table(
