@@ -212,3 +212,15 @@ def test_one_family_of_texts_is_no_weak_slice():
     assert not found["is_weak"]
     low, high = found["accuracy"]["ci95"]
     assert high - low > 0.5
+
+
+def test_a_slice_of_few_families_is_not_called_weak_whatever_their_rows():
+    rows = np.arange(80) < 20
+    of = np.where(rows, np.arange(80) // 4, np.arange(80))
+    numbers, of = np.unique(of, return_inverse=True)
+
+    found, _ = measured(rows, ~rows, Clusters(of, len(numbers)))
+    alone, _ = measured(rows, ~rows)
+
+    assert not found["is_weak"]  # five texts, however often
+    assert alone["is_weak"]

@@ -9,7 +9,7 @@ from pipeline.evaluation.metrics import Scored, differences, figures, measure
 from pipeline.report.build import METHODS
 from pipeline.report.material import class_numbers
 from pipeline.report.render import write_report
-from pipeline.report.words import advice, headline, number, summary, verdict
+from pipeline.report.words import advice, conclusion, headline, number, summary, verdict
 from tests.pages import Page
 
 FORMS = ("report.json", "report.md", "report.html")
@@ -226,6 +226,40 @@ def test_verdict_of_a_wide_interval_with_zero_asks_for_more_rows(report):
     found = verdict(against_tfidf(report, 0.1, -0.05, 0.25), "tfidf_logreg")
 
     assert found.endswith("; 40 scored rows cannot tell: score more.")
+
+
+def against_majority(report, low, auc=None):
+    """Return a report whose accuracy is 5 points above the majority class, with this lower bound."""
+    figures = report["comparison"]["majority"]
+    majority = {**figures, "accuracy": figure(0.05, low, 0.1)}
+    changed = {**report, "comparison": {**report["comparison"], "majority": majority}}
+    if auc is not None:
+        test = {**report["metrics"]["test"], "roc_auc": auc}
+        changed["metrics"] = {**report["metrics"], "test": test}
+    return changed
+
+
+def test_conclusion_is_first_whether_the_model_is_of_any_use(report):
+    useless, useful = (
+        conclusion(against_majority(report, low)) for low in (-0.01, 0.01)
+    )
+
+    assert useless.startswith(
+        "Not shown to be better than always answering the most frequent label: difference +5.0 points (95 % -1.0 to"
+    )
+    assert useful == verdict(report, "tfidf_logreg")
+
+
+def test_conclusion_says_where_the_scores_rank_backwards(report):
+    backwards, chance = (
+        conclusion(against_majority(report, -0.01, figure(0.3, 0.2, high)))
+        for high in (0.4, 0.6)
+    )
+
+    assert backwards.endswith(
+        "labels of the scored rows look swapped, or those of training."
+    )
+    assert "ROC AUC" not in chance
 
 
 def test_verdict_names_the_baseline(report):
