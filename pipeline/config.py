@@ -16,6 +16,7 @@ RECIPES = {
     "bfloat16": "bfloat16-v1",
     "int8": "int8-static-v2",  # pipeline.encoder.quantize
 }
+TASKS = ("classification", "multilabel", "regression")  # kinds of label
 N_SIMILAR = 5  # texts most like one, where no number is asked for
 
 
@@ -63,6 +64,8 @@ class DatasetSpec(_Spec):
 
     Attributes
     ----------
+    task : {"auto", "classification", "multilabel", "regression"}
+        One label of several a row, any number of labels, or a number; ``auto`` goes by what the label column holds.
     dataset : str
         ``sst2``, ``sst2-tutorial``, ``sample``, ``hf:<repo>[:<config>][@<revision>]``, a file or a folder.
     text_column, label_column : str
@@ -82,11 +85,13 @@ class DatasetSpec(_Spec):
     """
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "task": ("auto", *TASKS),
         "header": ("auto", "yes", "no"),
         "empty_text": ("error", "drop", "keep"),
     }
 
     dataset: str = "sst2"
+    task: str = "auto"
     text_column: str = "auto"
     label_column: str = "auto"
     slice_column: str = ""

@@ -38,6 +38,7 @@ class PrepareDataset(DatasetOptions, Stage):
         spec = self.spec
         # only where it is given: without it the rows are those they always were
         sliced = {"slice_column": spec.slice_column} if spec.slice_column else {}
+        kind = {"task": spec.task} if spec.task != "auto" else {}
         return {
             "source": self.source.identity,
             "text_column": spec.text_column,
@@ -47,6 +48,7 @@ class PrepareDataset(DatasetOptions, Stage):
             "empty_text": spec.empty_text,
             "limit": spec.limit,
             **sliced,
+            **kind,
         }
 
     def build(self, draft: Draft) -> str:

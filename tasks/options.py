@@ -88,6 +88,10 @@ class DatasetOptions:
         default=DatasetSpec.dataset,
         description="sst2, sst2-tutorial, sample, hf:<repo>[:<config>][@<revision>], a file, or a folder with train.*",
     )
+    task = luigi.Parameter(
+        default=DatasetSpec.task,
+        description="auto, classification, multilabel, regression",
+    )
     text_column = luigi.Parameter(
         default=DatasetSpec.text_column, description="name or 1-based number; auto"
     )

@@ -16,6 +16,12 @@ from pipeline.errors import ConfigError
 
 SPECS = (DatasetSpec, EncoderSpec, SplitSpec, HeadSpec, PredictorSpec, ComputeSpec)
 CHOICES = [
+    (
+        DatasetSpec,
+        "task",
+        "--task",
+        "auto, classification, multilabel, regression",
+    ),
     (DatasetSpec, "header", "--header", "auto, yes, no"),
     (DatasetSpec, "empty_text", "--empty-text", "error, drop, keep"),
     (EncoderSpec, "pooling", "--pooling", "auto, cls, mean, max, pooler"),
@@ -110,6 +116,7 @@ def test_choice_message_cuts_a_long_value():
 def test_dataset_defaults_are_the_contract():
     assert dataclasses.asdict(DatasetSpec()) == {
         "dataset": "sst2",
+        "task": "auto",
         "text_column": "auto",
         "label_column": "auto",
         "slice_column": "",

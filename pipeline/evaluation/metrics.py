@@ -45,14 +45,19 @@ class Scored:
     y : ndarray of int64, shape (n,)
         Class of each row; -1 for a label that no training row has: always wrong, without a log loss.
     proba : ndarray of float64, shape (n, k)
+    answers : ndarray of int64, shape (n,), optional
+        The class that was decided for; None: the most probable one.
     """
 
     y: NDArray[np.int64]
     proba: NDArray[np.float64]
+    answers: NDArray[np.int64] | None = None
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """Return the most probable class of each row; the first one of equals."""
+        """Return the answered class of each row; the first one of equally probable ones."""
+        if self.answers is not None:
+            return self.answers
         return np.asarray(self.proba.argmax(axis=1))
 
 

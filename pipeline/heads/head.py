@@ -1,4 +1,4 @@
-"""A fitted linear classifier as plain arrays.
+"""A fitted linear model as plain arrays: a classifier, one for several labels at once, or a regression.
 
 It is scored with numpy and stored as ``.npy`` and JSON, so no version of scikit-learn can change or break it.
 """
@@ -27,17 +27,21 @@ class SearchPoint:
 
 @dataclass(frozen=True)
 class Head:
-    """A fitted logistic regression with its scaling.
+    """A fitted logistic regression, or ridge regression, with its scaling.
 
     Attributes
     ----------
+    task : {"classification", "multilabel", "regression"}
+        One class of k a row; any of k labels, each with a logistic regression of its own; or a number.
     classes : list of str or int, length k
-        In sorted order; column order of probabilities.
+        In sorted order, or for several labels a row in the data set's; column order of probabilities. Empty for a
+        regression.
     mean, scale : ndarray of float64, shape (d,)
         Features are scored as ``(x - mean) / scale``.
-    coef : ndarray of float64, shape (1, d) for two classes, else (k, d)
+    coef : ndarray of float64, shape (1, d) for two classes or a number, else (k, d)
     intercept : ndarray of float64, shape (1,) or (k,)
     C : float
+        Inverse regularisation; of ridge regression 1 / alpha.
     class_weight : {"none", "balanced"}
     n_iter : int
         Iterations of the solver.
@@ -61,11 +65,36 @@ class Head:
     solver: str
     sklearn_version: str
     search: list[SearchPoint] = field(default_factory=list)
+    task: str = "classification"
 
     def decision(self, features: Features) -> NDArray[np.float64]:
-        """Return the scores: shape (n,) for two classes, else (n, k)."""
+        """Return the scores: shape (n,) for two classes or a number, else (n, k)."""
         scores = (features - self.mean) / self.scale @ self.coef.T + self.intercept
-        return np.asarray(scores[:, 0] if len(self.classes) == 2 else scores)
+        is_one = self.task != "multilabel" and len(self.coef) == 1
+        return np.asarray(scores[:, 0] if is_one else scores)
+
+    def outputs(self, features: Features) -> NDArray[np.float64]:
+        """Return what everything else is made from: probabilities, (n, k), or of a regression the numbers, (n, 1)."""
+        if self.task == "regression":
+            return self.decision(features)[:, None]
+        return self.probabilities(features)
+
+    def decide(
+        self, outputs: NDArray[np.float64]
+    ) -> NDArray[np.int64] | NDArray[np.bool_] | NDArray[np.float64]:
+        """Return the answers that `outputs` mean.
+
+        Returns
+        -------
+        ndarray
+            int64, shape (n,): positions in `classes`, the first one of equals; of several labels a row bool, shape
+            (n, k); of a regression float64, shape (n,).
+        """
+        if self.task == "regression":
+            return outputs[:, 0]
+        if self.task == "multilabel":
+            return np.asarray(outputs >= 0.5)
+        return np.asarray(outputs.argmax(axis=1))
 
     def weights_of(self, k: int) -> tuple[NDArray[np.float64], float]:
         """Return coefficients, shape (d,), and intercept of the score of one class.
@@ -77,14 +106,17 @@ class Head:
         k : int
             Position in `classes`.
         """
-        if len(self.classes) > 2:
+        if self.task == "multilabel" or len(self.classes) > 2:
             return self.coef[k], float(self.intercept[k])
         sign = 1.0 if k == 1 else -1.0
         return sign * self.coef[0], sign * float(self.intercept[0])
 
     def probabilities(self, features: Features) -> NDArray[np.float64]:
-        """Return the class probabilities, shape (n, k); rows sum to 1."""
-        return probabilities_of(self.decision(features))
+        """Return the probabilities of classes or labels, shape (n, k); those of classes sum to 1."""
+        scores = self.decision(features)
+        if self.task == "multilabel":
+            return np.asarray(np.exp(-np.logaddexp(0.0, -scores)))  # logistic
+        return probabilities_of(scores)
 
     def params(self) -> dict[str, object]:
         """Return everything but the arrays, as JSON values."""
