@@ -18,7 +18,11 @@ from pipeline.config import SplitSpec
 from pipeline.errors import DataError, shown
 
 MIN_WORDS = 3  # shorter texts are contained in others by chance
-Label = int | str
+N_BINS = 10  # of numbers, where every side is to have small ones and large ones
+Label = int | str | float | tuple[str, ...]
+Strata = Sequence[
+    tuple[object, ...]
+]  # of each row, what every side is to have its share of
 
 
 def normalise(text: str) -> str:
@@ -87,10 +91,31 @@ def containment_groups(texts: Sequence[str]) -> list[str]:
     return [group[text] for text in normal]
 
 
+def strata_of(labels: Sequence[Label]) -> list[tuple[object, ...]]:
+    """Return what each row is to be stratified by, so that every side of a split has its share.
+
+    Its class; or each of its labels, and that it is a row; or which tenth of all numbers its own is in. Rows of several
+    labels are taken in the order of their rarest one (Sechidis et al., On the Stratification of Multi-label Data, ECML
+    2011).
+
+    Parameters
+    ----------
+    labels : sequence of length n
+    """
+    first = labels[0] if labels else ""
+    if isinstance(first, float):
+        values = np.array(labels, dtype=np.float64)
+        cuts = np.unique(np.quantile(values, np.arange(1, N_BINS) / N_BINS))
+        return [(i,) for i in np.searchsorted(cuts, values, "right").tolist()]
+    if isinstance(first, tuple):
+        return [(*names, ()) for names in labels if isinstance(names, tuple)]
+    return [(label,) for label in labels]
+
+
 def _groups_in_order(
-    texts: Sequence[str], labels: Sequence[Label], seed: int
-) -> list[tuple[list[int], Counter[Label]]]:
-    """Return the rows and label counts of each group, in the seed's order."""
+    texts: Sequence[str], strata: Strata, seed: int
+) -> list[tuple[list[int], Counter[object]]]:
+    """Return the rows and counts of strata of each group, in the seed's order; of several a row, rare ones first."""
     rows: dict[str, list[int]] = {}
     for i, name in enumerate(containment_groups(texts)):
         rows.setdefault(name, []).append(i)
@@ -100,7 +125,14 @@ def _groups_in_order(
             f"{seed}|{name}".encode("utf-8", "surrogatepass")
         ).digest(),
     )
-    return [(rows[name], Counter(labels[i] for i in rows[name])) for name in order]
+    groups = [
+        (rows[name], Counter(one for i in rows[name] for one in strata[i]))
+        for name in order
+    ]
+    if any(len(row) > 1 for row in strata):  # rare labels while there is a choice
+        counts = Counter(one for row in strata for one in row)
+        groups.sort(key=lambda group: min(counts[one] for one in group[1]))
+    return groups
 
 
 def random_split(
@@ -125,9 +157,11 @@ def random_split(
     DataError
         If a class has a single row, or the groups leave one side without a class.
     """
-    counts = Counter(labels)
+    strata = strata_of(labels)
+    counts = Counter(one for row in strata for one in row)
+    are_classes = not isinstance(labels[0], (float, tuple))
     single = [label for label, count in counts.items() if count < 2]
-    if single:
+    if single and are_classes:
         header = ", or pass --header yes if the first line names the columns"
         hint = header if labels[0] == single[0] else ""
         raise DataError(
@@ -138,10 +172,12 @@ def random_split(
         label: min(count - 1, max(1, round(count * test_fraction)))
         for label, count in counts.items()
     }
+    is_mixed = any(len(row) > 1 for row in strata)  # then a rare label weighs more
+    weight = {one: 1 / count if is_mixed else 1 for one, count in counts.items()}
     test: list[int] = []
-    for rows, found in _groups_in_order(texts, labels, seed):
+    for rows, found in _groups_in_order(texts, strata, seed):
         gain = sum(
-            abs(wanted[label]) - abs(wanted[label] - count)
+            weight[label] * (abs(wanted[label]) - abs(wanted[label] - count))
             for label, count in found.items()
         )
         if gain > 0:
@@ -150,10 +186,11 @@ def random_split(
                 wanted[label] -= count
     fit = np.setdiff1d(np.arange(len(texts)), test)
     for side, part in (("score", test), ("fit on", fit.tolist())):
-        lacking = set(counts) - {labels[i] for i in part}
-        if lacking:
+        lacking = set(counts) - {one for i in part for one in strata[i]}
+        if (lacking and are_classes) or not part:
+            which = f"with label {shown(min(lacking, key=str))} " if are_classes else ""
             raise DataError(
-                f"No row with label {shown(min(lacking, key=str))} is left to {side}: its texts belong together with "
+                f"No row {which}is left to {side}: its texts belong together with "
                 "others. Pass data with a test file, another --seed or --test-fraction."
             )
     return fit, np.asarray(sorted(test), dtype=np.int64)
@@ -167,8 +204,8 @@ def make_folds(
     Each group goes to the fold that has least of the group's labels so far, then least rows.
     """
     folds = np.zeros(len(texts), dtype=np.int8)
-    filled: list[Counter[Label]] = [Counter() for _ in range(n_folds)]
-    for rows, found in _groups_in_order(texts, labels, seed):
+    filled: list[Counter[object]] = [Counter() for _ in range(n_folds)]
+    for rows, found in _groups_in_order(texts, strata_of(labels), seed):
         fold = min(
             range(n_folds),
             key=lambda f: (

@@ -12,7 +12,7 @@ from tasks.split import SplitDataset
 
 
 class FitBaselines(SplitOptions, DatasetOptions, Stage):
-    """Majority class, and TF-IDF with logistic regression: ``baselines/<slug>-<key>/``."""
+    """Always the same answer, and TF-IDF with a linear model: ``baselines/<slug>-<key>/``."""
 
     folder = "baselines"
 
@@ -34,20 +34,25 @@ class FitBaselines(SplitOptions, DatasetOptions, Stage):
         return {"sklearn": ".".join(version("scikit-learn").split(".")[:2])}
 
     def build(self, draft: Draft) -> str:
-        """Fit both and store their probabilities for the scored rows."""
+        """Fit both and store what they answer for the scored rows."""
         from pipeline.datasets.table import Table
-        from pipeline.evaluation.baselines import majority_proba, tfidf_proba
+        from pipeline.datasets.targets import targets_of
+        from pipeline.evaluation.baselines import baselines
 
-        table = Table.load(self.upstream["dataset"].directory)
+        dataset = self.stage(PrepareDataset)
+        task, names = dataset.labels()
+        table = Table.load(dataset.directory)
         split = self.upstream["split"].directory
         fit, test = (disk.load_array(split / f"{name}.npy") for name in ("fit", "test"))
-        labels, texts = table.labels[fit], [table.texts[i] for i in fit]
-        classes = sorted(set(labels.tolist()))
-        proba, facts = tfidf_proba(
-            texts, labels, classes, [table.texts[i] for i in test]
+        classes = names if task == "multilabel" else sorted(set(table.labels[fit]))
+        found, facts = baselines(
+            [table.texts[i] for i in fit],
+            targets_of(table.labels[fit], task, classes),
+            len(classes),
+            [table.texts[i] for i in test],
         )
-        majority = majority_proba(labels, classes, len(test))
-        disk.save_array(draft.path / "tfidf_logreg.npy", proba)
-        disk.save_array(draft.path / "majority.npy", majority)
-        draft.facts["tfidf_logreg"] = facts
-        return f"majority, and TF-IDF with {facts['terms']:,} terms"
+        for name, outputs in found.items():
+            disk.save_array(draft.path / f"{name}.npy", outputs)
+        draft.facts.update(facts)
+        (terms,) = (one["terms"] for one in facts.values())
+        return f"{' and '.join(found)}; TF-IDF has {terms:,} terms"

@@ -1,12 +1,13 @@
 """From a file, folder or hub to one checked table of rows."""
 
 from functools import cached_property
+from typing import Any
 
 from pipeline.config import DatasetSpec
 from pipeline.datasets.raw import Source
 from pipeline.datasets.sources import find_source
 from pipeline.errors import word
-from pipeline.storage import DigestCache, Draft
+from pipeline.storage import DigestCache, Draft, read_manifest
 from tasks.base import Stage
 from tasks.options import DatasetOptions, spec_of
 from tasks.progress import rows_read
@@ -16,7 +17,7 @@ class PrepareDataset(DatasetOptions, Stage):
     """Read, check and store the rows: ``datasets/<slug>-<key>/rows.parquet``."""
 
     folder = "datasets"
-    schema = 2
+    schema = 3
 
     @cached_property
     def spec(self) -> DatasetSpec:
@@ -51,6 +52,11 @@ class PrepareDataset(DatasetOptions, Stage):
             **kind,
         }
 
+    def labels(self) -> tuple[str, list[str]]:
+        """Return the kind of label, and the labels that a row may have several of; known once it is built."""
+        ledger = read_manifest(self.directory)["facts"]["ledger"]
+        return ledger["task"], ledger.get("label_names", [])
+
     def build(self, draft: Draft) -> str:
         """Read and check the rows."""
         from pipeline.datasets.prepare import make_table
@@ -60,8 +66,14 @@ class PrepareDataset(DatasetOptions, Stage):
         )
         draft.facts["source"] = self.source.identity
         draft.facts["ledger"] = ledger
-        labels = [
-            f"{word(name)} {n:,}" for name, n in ledger["texts"]["train_labels"].items()
-        ]
-        more = f", … {len(labels) - 10} more" if len(labels) > 10 else ""
-        return f"{ledger['texts']['rows']:,} rows, train labels {', '.join(labels[:10])}{more}"
+        return f"{ledger['texts']['rows']:,} rows, {_labels(ledger['texts'])}"
+
+
+def _labels(texts: dict[str, Any]) -> str:  # Any: JSON values
+    """Return in a few words what the labels of the training rows are like."""
+    if "train_values" in texts:
+        values = texts["train_values"]
+        return f"train values {values['min']:g} to {values['max']:g}, mean {values['mean']:.4g}"
+    labels = [f"{word(name)} {n:,}" for name, n in texts["train_labels"].items()]
+    more = f", … {len(labels) - 10} more" if len(labels) > 10 else ""
+    return f"train labels {', '.join(labels[:10])}{more}"

@@ -1,4 +1,4 @@
-"""Fit logistic regression on cached features."""
+"""Fit logistic regression, or ridge regression where labels are numbers, on cached features."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -30,7 +30,7 @@ class FitLogReg(
     """Standardise and fit, searching C on the training rows: ``models/<slug>-<key>/``."""
 
     folder = "models"
-    schema = 4
+    schema = 5
 
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:
@@ -64,23 +64,29 @@ class FitLogReg(
         """Fit on the training rows."""
         from pipeline.datasets.table import load_labels
         from pipeline.features.stored import StoredFeatures
+        from pipeline.heads.fit import fit_task
         from pipeline.heads.head import save_head
-        from pipeline.heads.streaming import fit_stored
 
         split = self.upstream["split"].directory
         fit, folds = (
             disk.load_array(split / f"{name}.npy") for name in ("fit", "folds")
         )
-        labels = load_labels(self.upstream["dataset"].directory)[fit]
+        dataset = self.stage(PrepareDataset)
+        task, names = dataset.labels()
+        labels = load_labels(dataset.directory)[fit]
         stored = StoredFeatures.of(self.upstream["features"].directory, self.root)
-        head = fit_stored(stored.subset(fit), labels, self.spec, folds)
+        head = fit_task(
+            stored.subset(fit), labels, self.spec, folds, task=task, names=names
+        )
         draft.facts["certificates"] = self._judge(head)
         save_head(head, draft.path)
         searched = (
             f", chosen of {len(head.search)} by cross-validation" if head.search else ""
         )
         ended = "" if head.converged else "; NOT CONVERGED"
-        return f"{len(head.classes)} classes on {len(head.mean)} features, C = {head.C:g}{searched}{ended}"
+        what = {"multilabel": f"{len(head.classes)} labels", "regression": "a number"}
+        said = what.get(task, f"{len(head.classes)} classes")
+        return f"{said} on {len(head.mean)} features, C = {head.C:g}{searched}{ended}"
 
     def _judge(self, head: "Head") -> list[dict[str, Any]]:  # Any: JSON values
         """Return the figures of every engine measured here, with the labels that flip; refuse too many.

@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.config import DatasetSpec
-from pipeline.datasets.columns import Columns, choose_columns, find_column
+from pipeline.datasets.columns import choose_columns, find_column
 from pipeline.datasets.text import LABEL_NAMES, TEXT_NAMES
 from pipeline.datasets.typed import TypedTable
 from pipeline.errors import DataError, listed
@@ -84,6 +84,12 @@ def test_find_column_shows_the_first_cells_where_columns_have_no_names():
         find_column(raw, "5", TEXT_NAMES, "text-column")
 
 
+def chosen(raw, **options):
+    """Return the names of the text and of the label columns."""
+    columns = choose_columns(raw, DatasetSpec(**options))
+    return columns.text, *columns.labels.names
+
+
 @pytest.mark.parametrize(
     ("header", "found"),
     [
@@ -96,7 +102,7 @@ def test_find_column_shows_the_first_cells_where_columns_have_no_names():
 def test_choose_columns_by_known_names(header, found):
     raw = opened(header + "\n1\t2\t3\n")
 
-    assert choose_columns(raw, DatasetSpec()) == Columns(*found)
+    assert chosen(raw) == found
 
 
 @pytest.mark.parametrize(
@@ -111,13 +117,13 @@ def test_choose_columns_by_known_names(header, found):
 def test_choose_columns_of_exactly_two_in_either_order(table, found):
     raw = opened(table, header="no")
 
-    assert choose_columns(raw, DatasetSpec()) == Columns(*found)
+    assert chosen(raw) == found
 
 
 def test_choose_columns_of_two_does_not_stumble_over_short_rows():
     raw = opened("pos\ta fine film\nneg\npos\tso so\n", header="no")
 
-    assert choose_columns(raw, DatasetSpec()) == Columns("2", "1")
+    assert chosen(raw) == ("2", "1")
     with pytest.raises(DataError, match=r"1 rows .* fewer than 2 fields: lines 2"):
         make(train=raw)
 
@@ -133,7 +139,7 @@ def test_choose_columns_of_two_does_not_stumble_over_short_rows():
 def test_choose_columns_takes_the_other_of_two(header, found):
     raw = opened(header + "\nlong words\tlong words\n")
 
-    assert choose_columns(raw, DatasetSpec()) == Columns(*found)
+    assert chosen(raw) == found
 
 
 @pytest.mark.parametrize(
@@ -147,7 +153,7 @@ def test_choose_columns_takes_the_other_of_two(header, found):
 def test_choose_columns_by_option(options, found):
     raw = opened("title\ttext\tid\tlabel\na\tb\t1\tx\n")
 
-    assert choose_columns(raw, DatasetSpec(**options)) == Columns(*found)
+    assert chosen(raw, **options) == found
 
 
 @pytest.mark.parametrize(
@@ -200,7 +206,7 @@ def test_choose_columns_refuses_one_column_for_both():
 def test_choose_columns_works_the_same_on_typed_tables():
     raw = typed(["a", "b"], [0, 1], sentence=["c", "d"])
 
-    assert choose_columns(raw, DatasetSpec()) == Columns("text", "label")
+    assert chosen(raw) == ("text", "label")
     assert choose_columns(raw, DatasetSpec(text_column="3")).text == "sentence"
 
 

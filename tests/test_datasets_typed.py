@@ -107,7 +107,7 @@ def test_json_lines_refuse_labels_of_another_type(label, kind):
     with pytest.raises(
         DataError, match=f"of type {kind} in my.jsonl, .* Convert the label column"
     ):
-        make(train=opened(data, "jsonl"))
+        make(DatasetSpec(task="classification"), train=opened(data, "jsonl"))
 
 
 def test_json_lines_take_true_and_false_for_numbers():

@@ -14,8 +14,9 @@ from sklearn.metrics import (
 )
 
 from pipeline.datasets import pins
+from pipeline.datasets.targets import class_numbers
 from pipeline.evaluation import baselines, resampling
-from pipeline.evaluation.baselines import majority_proba, tfidf_proba
+from pipeline.evaluation.baselines import shares
 from pipeline.evaluation.metrics import (
     METRICS,
     Scored,
@@ -372,21 +373,59 @@ def test_most_confident_errors_of_a_perfect_system_are_none():
     assert most_confident_errors(scored, 20).tolist() == []
 
 
-@pytest.mark.parametrize("kind", [object, np.int64])
-def test_majority_gives_every_row_the_training_shares(kind):
-    labels = np.array([3, 1, 3, 3], dtype=kind)
+def tfidf_proba(texts, labels, classes, test_texts):
+    """Return what TF-IDF answers, and what was fitted."""
+    targets = class_numbers(labels, classes)
+    found, facts = baselines.baselines(texts, targets, len(classes), test_texts)
+    return found["tfidf_logreg"], facts["tfidf_logreg"]
 
-    proba = majority_proba(labels, [1, 3], 2)
 
-    assert proba.tolist() == [[0.25, 0.75], [0.25, 0.75]]
+def test_majority_gives_every_row_the_training_shares():
+    found, _ = baselines.baselines(
+        ["a b", "c", "d", "e"], np.array([1, 0, 1, 1]), 2, ["a", "b"]
+    )
+
+    assert found["majority"].tolist() == [[0.25, 0.75], [0.25, 0.75]]
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
 def test_majority_has_a_roc_auc_of_one_half(n_classes):
     y = system(n_classes).y
-    proba = majority_proba(y, range(n_classes), 200)
+    proba = np.tile(shares(y, n_classes), (200, 1))
 
     assert figures(measure(Scored(y, proba)))["roc_auc"]["value"] == 0.5
+
+
+def test_majority_of_several_labels_a_row_gives_each_its_share():
+    targets = np.array([[1, 0], [1, 1], [0, 0], [1, 0]], dtype=bool)
+
+    found, _ = baselines.baselines(["a b", "c", "d", "e"], targets, 2, ["a"])
+
+    assert found["majority"].tolist() == [[0.75, 0.25]]
+
+
+def test_tfidf_of_several_labels_learns_each_by_itself():
+    texts = ["red big", "red small", "blue big", "blue small"] * 3
+    targets = np.array([[1, 1, 1], [1, 0, 1], [0, 1, 1], [0, 0, 1]] * 3, dtype=bool)
+
+    found, facts = baselines.baselines(texts, targets, 3, ["red", "small blue"])
+
+    proba = found["tfidf_logreg"]
+    assert (proba > 0.5).tolist() == [[True, True, True], [False, False, True]]
+    assert proba[:, 2].tolist() == [1.0, 1.0]  # that all have: its share
+    assert facts["tfidf_logreg"]["converged"]
+
+
+def test_baselines_of_numbers_are_the_mean_and_ridge_regression():
+    texts = ["red big", "red small", "blue big", "blue small"]
+    values = np.array([3.0, 2.0, 1.0, 0.0])
+
+    found, facts = baselines.baselines(texts, values, 0, ["red", "blue"])
+
+    assert found["mean"].tolist() == [[1.5], [1.5]]
+    red, blue = found["tfidf_ridge"][:, 0]
+    assert red > 1.5 > blue
+    assert facts == {"tfidf_ridge": {"terms": 8, "converged": True, "alpha": 1.0}}
 
 
 POLAR = ["good film", "GOOD plot", "bad film", "bad plot"]

@@ -12,7 +12,8 @@ from pipeline.config import HeadSpec
 from pipeline.errors import DataError
 from pipeline.heads import search, solvers
 from pipeline.heads.head import Head, SearchPoint, load_head, save_head
-from pipeline.heads.logreg import fit_head, to_sklearn
+from pipeline.heads.logreg import fit_head
+from pipeline.heads.rebuilt import to_sklearn
 from pipeline.heads.search import (
     GRID,
     affordable_rows,

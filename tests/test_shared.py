@@ -12,8 +12,9 @@ from pipeline.config import DatasetSpec
 from pipeline.datasets.prepare import make_table
 from pipeline.datasets.sources import find_source
 from pipeline.datasets.table import Table
+from pipeline.datasets.targets import class_numbers
 from pipeline.errors import DataError
-from pipeline.evaluation.baselines import tfidf_proba
+from pipeline.evaluation.baselines import baselines
 from pipeline.splitting import count_overlap, random_split
 from pipeline.storage import sha256_file
 
@@ -73,8 +74,9 @@ def test_the_random_split_does_not_flatter_tfidf_on_phrases(shared):
     )
     test_texts, test_labels = [texts[i] for i in test], [labels[i] for i in test]
 
-    proba, _ = tfidf_proba(fit_texts, fit_labels, ["0", "1"], test_texts + dev_texts)
-    hits = proba.argmax(axis=1) == np.array(
+    targets = class_numbers(fit_labels, ["0", "1"])
+    found, _ = baselines(fit_texts, targets, 2, test_texts + dev_texts)
+    hits = found["tfidf_logreg"].argmax(axis=1) == np.array(
         [int(label) for label in test_labels + dev_labels]
     )
 

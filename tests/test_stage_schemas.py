@@ -72,14 +72,22 @@ SOURCES = {
     ],
     "FitLogReg": [
         "tasks/logreg.py",
+        "pipeline/datasets/targets.py",
+        "pipeline/heads/fit.py",
         "pipeline/heads/head.py",
         "pipeline/heads/logreg.py",
+        "pipeline/heads/multilabel.py",
         "pipeline/heads/objective.py",
+        "pipeline/heads/ridge.py",
         "pipeline/heads/search.py",
         "pipeline/heads/solvers.py",
         "pipeline/heads/streaming.py",
     ],
-    "FitBaselines": ["tasks/baselines.py", "pipeline/evaluation/baselines.py"],
+    "FitBaselines": [
+        "tasks/baselines.py",
+        "pipeline/datasets/targets.py",
+        "pipeline/evaluation/baselines.py",
+    ],
     "EvaluateModel": [
         "tasks/evaluation.py",
         "tasks/changes.py",

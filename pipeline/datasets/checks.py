@@ -4,19 +4,15 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import isnan
 from typing import Any
 
 from pipeline.config import DatasetSpec
 from pipeline.datasets.columns import Columns
+from pipeline.datasets.labels import Label, is_missing
 from pipeline.datasets.raw import Batch, Cells, Lines, RawTable
 from pipeline.errors import DataError, shown
 
 logger = logging.getLogger(__name__)
-
-Label = int | str
-UNLABELLED = (-1, "-1")  # as hub sets mark hidden test labels
-INT64 = 2**63
 
 
 @dataclass(frozen=True)
@@ -26,7 +22,8 @@ class Rows:
     Attributes
     ----------
     texts : list of str
-    labels : list of int or list of str
+    labels : list of int, str, float or tuple of str
+        All of one type.
     lines : list of int
         As in `pipeline.datasets.raw.Batch`.
     slices : list of str or None, optional
@@ -61,14 +58,12 @@ class SplitRows:
         spec: DatasetSpec,
         kinds: set[str],
     ) -> None:
-        self._raw, self._split, self._spec, self._kinds = raw, split, spec, kinds
+        self._raw, self._split, self._spec = raw, split, spec
         self._columns = columns
+        self._labels = columns.labels.reader(raw, kinds)
         self._n = self._used = 0
-        self._empty, self._unnamed, self._hidden = Lines(), Lines(), Lines()
-        self._no_text, self._too_large = Lines(), Lines()
+        self._empty, self._no_text = Lines(), Lines()
         self._text_kind = ""
-        self._kind_lines: dict[str, int] = {}  # the first line of each type of label
-        self._trimmed = 0
 
     def batches(self) -> Iterator[Rows]:
         """Yield the valid rows; call `finish` afterwards."""
@@ -80,17 +75,18 @@ class SplitRows:
 
     def _clean(self, batch: Batch) -> Rows:
         self._n += len(batch.lines)
-        cells, labels, *further = batch.columns
-        slices = [_slice_of(cell) for cell in further[0]] if further else None
-        if self._is_plain(cells, labels):
+        cells, further = batch.columns[0], batch.columns[1:]
+        slices = None
+        if self._columns.slices is not None:
+            slices = [_slice_of(cell) for cell in further.pop(0)]
+        labels = self._labels.plain(further) if _are_plain(cells) else None
+        if labels is not None:
             self._used += len(batch.lines)
             return Rows(cells, labels, batch.lines, slices)
         rows = Rows([], [], [], None if slices is None else [])
-        for i, (text, label, line) in enumerate(
-            zip(cells, labels, batch.lines, strict=True)
-        ):
+        for i, (text, line) in enumerate(zip(cells, batch.lines, strict=True)):
             good_text = self._text_of(text, line)
-            good_label = self._label_of(label, line)
+            good_label = self._labels.read([column[i] for column in further], line)
             if good_text is None or good_label is None:
                 continue
             rows.texts.append(good_text)
@@ -100,28 +96,6 @@ class SplitRows:
                 rows.slices.append(slices[i])
         self._used += len(rows.lines)
         return rows
-
-    def _is_plain(self, texts: Cells, labels: Cells) -> bool:
-        """Tell, in a fraction of the time that a look at each row takes, whether all rows are as they should be."""
-        if set(map(type, labels)) not in ({str}, {int}) or set(map(type, texts)) != {
-            str
-        }:
-            return False
-        distinct = set(labels)
-        kind = type(labels[0]).__name__
-        if self._kinds | {kind} != {kind} or not distinct.isdisjoint(UNLABELLED):
-            return False
-        if kind == "int":
-            valid = all(-INT64 <= label < INT64 for label in distinct)
-        else:
-            valid = all(
-                label.strip() and (label == label.strip() or not self._raw.is_text)
-                for label in distinct
-            )
-        if not valid or "" in set(map(str.strip, texts)):
-            return False
-        self._kinds.add(kind)
-        return True
 
     def _text_of(self, text: Any, line: int) -> str | None:  # Any: a cell
         """Return the text, ``""`` for a missing one; None if the row is left out."""
@@ -137,28 +111,6 @@ class SplitRows:
                 return None
         return text
 
-    def _label_of(self, label: Any, line: int) -> Label | None:  # Any: a cell
-        if is_missing(label) or (isinstance(label, str) and not label.strip()):
-            self._unnamed.add(line)
-            return None
-        if isinstance(label, str) and self._raw.is_text:
-            self._trimmed += label != label.strip()
-            label = label.strip()
-        elif isinstance(label, int):
-            label = int(label)  # False and True, too
-        if label in UNLABELLED:
-            self._hidden.add(line)
-            return None
-        kind = type(label).__name__
-        self._kinds.add(kind)
-        self._kind_lines.setdefault(kind, line)
-        if isinstance(label, int) and not -INT64 <= label < INT64:
-            self._too_large.add(line)
-            return None
-        return (
-            label if isinstance(label, (int, str)) and len(self._kinds) == 1 else None
-        )
-
     def finish(self, counts: "Counter[Label]") -> dict[str, object]:
         """Return what was found in the split.
 
@@ -173,10 +125,12 @@ class SplitRows:
             Names the first lines of the first kind of bad row.
         """
         notes: dict[str, object] = {**self._raw.notes, "rows_read": self._n}
-        ignored = [name for name in self._raw.names if name not in self._columns]
+        read = self._columns.read
+        ignored = [name for name in self._raw.names if name not in read]
         if ignored:
             notes["ignored_columns"] = ignored
-        if self._hidden.count and self._hidden.count == self._n:
+        hidden = self._labels.hidden.count
+        if hidden and hidden == self._n:
             if self._split == "train":
                 raise DataError(
                     f"Every label of {self._raw.path} is -1, which marks rows without a label. "
@@ -185,8 +139,7 @@ class SplitRows:
             return {**notes, "unlabelled": True}
         self._refuse()
         self._settle_doubts(counts)
-        if self._trimmed:
-            notes["labels_trimmed"] = self._trimmed
+        notes.update(self._labels.notes)
         return {**notes, "empty_texts": self._empty.count, "rows_used": self._used}
 
     def _refuse(self) -> None:
@@ -201,33 +154,15 @@ class SplitRows:
                 f"{self._empty.count:,} empty texts in {path}: lines {self._empty}. "
                 "Fill them, or pass --empty-text drop (or keep)."
             )
-        if self._unnamed.count:
-            raise DataError(
-                f"{self._unnamed.count:,} rows of {path} have no label: lines {self._unnamed}. "
-                "Label or remove them."
-            )
-        if self._hidden.count:
-            raise DataError(
-                f"{self._hidden.count:,} rows of {path} have the label -1, which marks rows without a label: lines "
-                f"{self._hidden}. Remove them, or name the class otherwise."
-            )
-        if self._too_large.count:
-            raise DataError(
-                f"{self._too_large.count:,} labels of {path} do not fit 64 bits: lines {self._too_large}. "
-                "Write such labels as texts."
-            )
-        if len(self._kinds) > 1 or not self._kinds <= {"int", "str"}:
-            lines = ", ".join(f"{n} ({kind})" for kind, n in self._kind_lines.items())
-            raise DataError(
-                f"Labels are of type {', '.join(sorted(self._kinds))} in {path}, expected texts or whole numbers: "
-                f"lines {lines}. Convert the label column."
-            )
+        self._labels.refuse()
 
     def _settle_doubts(self, counts: "Counter[Label]") -> None:
         """Refuse rows that were surely read wrongly, as their labels tell; warn of the others."""
         path, doubts = self._raw.path, self._raw.doubts
         merged = [
-            line for label, (_, line) in doubts.swallowed.items() if counts[label]
+            line
+            for label, (_, line) in doubts.swallowed.items()
+            if self._labels.could_be(label, counts)
         ]
         if merged:
             raise DataError(
@@ -261,11 +196,11 @@ class SplitRows:
             )
 
 
+def _are_plain(texts: Cells) -> bool:
+    """Tell, in a fraction of the time that a look at each takes, whether all texts are as they should be."""
+    return set(map(type, texts)) == {str} and "" not in set(map(str.strip, texts))
+
+
 def _slice_of(cell: Any) -> str | None:  # Any: a cell
     """Return a cell of the column to slice by as a text; None where it is empty."""
     return None if is_missing(cell) else str(cell).strip() or None
-
-
-def is_missing(value: object) -> bool:
-    """Tell whether a cell holds nothing: None or NaN."""
-    return value is None or (isinstance(value, float) and isnan(value))

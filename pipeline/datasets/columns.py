@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipeline.config import DatasetSpec
+from pipeline.datasets.labels import LabelColumns, is_flag, separator_of, task_of
 from pipeline.datasets.raw import RawTable
 from pipeline.datasets.text import LABEL_NAMES, TEXT_NAMES
 from pipeline.errors import DataError, shown
@@ -16,13 +17,14 @@ class Columns(NamedTuple):
     """The names of the columns that are read; `slices` is None where none was asked for."""
 
     text: str
-    label: str
+    labels: LabelColumns
     slices: str | None = None
 
     @property
     def read(self) -> list[str]:
-        """Return the names, in order, without None."""
-        return [name for name in self if name is not None]
+        """Return the names of the text, of what to slice by if asked for, and of the labels, in this order."""
+        sliced = [] if self.slices is None else [self.slices]
+        return [self.text, *sliced, *self.labels.names]
 
 
 def choose_columns(raw: RawTable, spec: DatasetSpec) -> Columns:
@@ -41,30 +43,85 @@ def choose_columns(raw: RawTable, spec: DatasetSpec) -> Columns:
             "Pass --separator with what stands between text and label."
         )
     text = find_column(raw, spec.text_column, TEXT_NAMES, "text-column")
-    label = find_column(raw, spec.label_column, LABEL_NAMES, "label-column")
-    if len(names) == 2 and (text is None or label is None):
-        if text is None and label is None:
+    labels = _named_labels(raw, spec)
+    if len(names) == 2 and (text is None or not labels):
+        if text is None and not labels:
             text = _wordier(raw)
-        text = text or next(name for name in names if name != label)
-        label = label or next(name for name in names if name != text)
-    if text is None or label is None:
-        raise _unclear(raw, "text" if text is None else "label")
-    if text == label:
+        text = text or next(name for name in names if name not in labels)
+        labels = labels or [name for name in names if name != text]
+    slices = _slices(raw, spec)
+    if text is None:
+        raise _unclear(raw, "text")
+    if not labels and spec.task in ("auto", "multilabel"):
+        labels = _flags(raw, besides=(text, slices))
+    if not labels:
+        raise _unclear(raw, "label")
+    if text in labels:
         raise DataError(
             f"Column {text!r} of {raw.path} cannot be both text and label. Pass --label-column."
         )
-    slices = None
-    if spec.slice_column:
-        slices = find_column(raw, spec.slice_column, (), "slice-column")
-        if slices is None:  # the word auto, which means something for the others
-            raise DataError(
-                f"--slice-column has to name a column of {raw.path}: {described(raw)}."
-            )
-    if slices in (text, label):
+    if slices is not None and slices in (text, *labels):
         raise DataError(
             f"Column {slices!r} of {raw.path} is the text or the label already. Pass another --slice-column."
         )
-    return Columns(text, label, slices)
+    return Columns(text, _label_columns(raw, labels, spec.task), slices)
+
+
+def _named_labels(raw: RawTable, spec: DatasetSpec) -> list[str]:
+    """Return the label columns that the option or a known name points at; several as ``A,B``."""
+    wanted = spec.label_column
+    if "," in wanted and wanted not in raw.names:
+        found = [
+            find_column(raw, one.strip(), (), "label-column")
+            for one in wanted.split(",")
+        ]
+        return list(dict.fromkeys(name for name in found if name is not None))
+    name = find_column(raw, wanted, LABEL_NAMES, "label-column")
+    return [] if name is None else [name]
+
+
+def _slices(raw: RawTable, spec: DatasetSpec) -> str | None:
+    if not spec.slice_column:
+        return None
+    slices = find_column(raw, spec.slice_column, (), "slice-column")
+    if slices is None:  # the word auto, which means something for the others
+        raise DataError(
+            f"--slice-column has to name a column of {raw.path}: {described(raw)}."
+        )
+    return slices
+
+
+def _flags(raw: RawTable, besides: Sequence[str | None]) -> list[str]:
+    """Return the columns of zeros and ones, if there are several."""
+    found = [
+        name
+        for i, name in enumerate(raw.names)
+        if name not in besides
+        and all(is_flag(row[i]) for row in raw.head if len(row) > i)
+    ]
+    return found if len(found) > 1 else []
+
+
+def _label_columns(raw: RawTable, names: list[str], task: str) -> LabelColumns:
+    """Return the label columns with what they hold, as the option or the first rows say.
+
+    Raises
+    ------
+    DataError
+        If several columns are to be one label.
+    """
+    if len(names) > 1:
+        if task not in ("auto", "multilabel"):
+            raise DataError(
+                f"--task {task} takes one label column, got {', '.join(map(repr, names))}. Pass --label-column."
+            )
+        return LabelColumns("multilabel", tuple(names))
+    i = raw.names.index(names[0])
+    cells = [row[i] for row in raw.head if len(row) > i]
+    if task == "auto":
+        task = task_of(cells, is_text=raw.is_text)
+    separator = separator_of(cells) if task == "multilabel" else ""
+    return LabelColumns(task, (names[0],), separator)
 
 
 def choose_text_column(raw: RawTable, spec: DatasetSpec) -> str:

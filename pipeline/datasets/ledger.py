@@ -6,6 +6,7 @@ rows, as long as most texts differ.
 
 import heapq
 import re
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.datasets.checks import Label, Rows
+from pipeline.datasets.checks import Rows
+from pipeline.datasets.labels import Label
 from pipeline.datasets.raw import FIRST_LINES
 from pipeline.errors import DataError, shown
 
@@ -35,10 +37,22 @@ class Ledger:
     ----------
     scratch : Path
         A folder for one unnamed file of 21 bytes a row.
+    task : {"classification", "multilabel", "regression"}
+
+    Attributes
+    ----------
+    labels : dict of str to Counter
+        Rows of each split by label, or by set of labels; none of a regression.
+    values : dict of str to array of float
+        Of a regression the numbers of each split.
+    n_rows : dict of str to int
     """
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, task: str = "classification") -> None:
         self.labels: dict[str, Counter[Label]] = {split: Counter() for split in SPLITS}
+        self.values: dict[str, array[float]] = {split: array("d") for split in SPLITS}
+        self.n_rows = dict.fromkeys(SPLITS, 0)
+        self._task = task
         self.rows = 0
         self._characters = 0
         self._control: list[Json] = []
@@ -57,23 +71,31 @@ class Ledger:
 
     def add(self, split: str, rows: Rows) -> None:
         """Count some rows of a split."""
-        self.labels[split].update(rows.labels)
-        for label in set(rows.labels).difference(self._label_numbers):
-            self._label_numbers[label] = len(self._label_numbers)
-        if len(self._label_numbers) > MAX_LABELS:
-            raise DataError(
-                f"More than {MAX_LABELS:,} different labels, such as {shown(rows.labels[-1])}: an id or a measure "
-                "rather than a class? Pass --label-column."
-            )
+        self.n_rows[split] += len(rows.labels)
         seen = np.empty(len(rows.lines), dtype=SEEN)
         # 64 bits of Python's keyed hash, the same within a process: good for counting, stored nowhere
         seen["text"] = np.fromiter(map(hash, rows.texts), "i8", len(seen)).view("u8")
         seen["line"] = rows.lines
-        numbers = map(self._label_numbers.__getitem__, rows.labels)
-        seen["label"] = np.fromiter(numbers, "i4", len(seen))
+        seen["label"] = self._count_labels(split, rows.labels)
         seen["split"] = SPLITS.index(split)
         self._seen.write(seen.tobytes())
         self._look_at(split, rows)
+
+    def _count_labels(self, split: str, labels: list[Label]) -> NDArray[np.int32]:
+        """Count labels, and return a number for each; numbers are all alike, as two of a text contradict nothing."""
+        if self._task == "regression":
+            self.values[split].extend(labels)  # type: ignore[arg-type]  # they are floats
+            return np.zeros(len(labels), dtype=np.int32)
+        self.labels[split].update(labels)
+        for label in set(labels).difference(self._label_numbers):
+            self._label_numbers[label] = len(self._label_numbers)
+        if len(self._label_numbers) > MAX_LABELS:
+            raise DataError(
+                f"More than {MAX_LABELS:,} different labels, such as {shown(labels[-1])}: an id or a measure "
+                "rather than a class? Pass --label-column."
+            )
+        numbers = map(self._label_numbers.__getitem__, labels)
+        return np.fromiter(numbers, "i4", len(labels))
 
     def _look_at(self, split: str, rows: Rows) -> None:
         lengths = np.fromiter(map(len, rows.texts), "i8", len(rows.texts))
@@ -114,14 +136,32 @@ class Ledger:
             "in_train": {
                 split: repeats.in_train[i]
                 for i, split in enumerate(SPLITS)
-                if i and self.labels[split]
+                if i and self.n_rows[split]
             },
             "control_characters": {"rows": self._n_control, "first": self._control},
             "mean_characters": round(self._characters / max(1, self.rows), 1),
             "longest": longest,
-            "train_labels": _counts(self.labels["train"]),
-            "labels": {split: _counts(c) for split, c in self.labels.items() if c},
+            **self._label_facts(),
         }
+
+    def _label_facts(self) -> Json:
+        """Return what the labels of each split are like."""
+        splits = [split for split in SPLITS if self.n_rows[split]]
+        if self._task == "regression":
+            values = {split: _spread(self.values[split]) for split in splits}
+            return {"train_values": values.get("train"), "values": values}
+        counts = {split: flat(self.labels[split]) for split in splits}
+        facts: Json = {
+            "train_labels": _counts(flat(self.labels["train"])),
+            "labels": {split: _counts(found) for split, found in counts.items()},
+        }
+        if self._task == "multilabel":
+            n = max(1, self.n_rows["train"])
+            facts["train_sets"] = {
+                "mean_labels": round(flat(self.labels["train"]).total() / n, 2),
+                "without": self.labels["train"][()],
+            }
+        return facts
 
     def _part(self, part: int, n_parts: int) -> NDArray[np.void]:
         """Return the rows whose text falls into one of `n_parts` parts; equal texts fall into the same."""
@@ -189,6 +229,27 @@ class Repeats:
 def _place(conflict: Json) -> tuple[int, int]:
     first = conflict["rows"][0]
     return SPLITS.index(first["split"]), first["line"]
+
+
+def flat(labels: "Counter[Label]") -> "Counter[Label]":
+    """Return how many rows have each label, whether alone or with others."""
+    found: Counter[Label] = Counter()
+    for label, n in labels.items():
+        for one in label if isinstance(label, tuple) else (label,):
+            found[one] += n
+    return found
+
+
+def _spread(values: "array[float]") -> Json:
+    """Return number, range, quartiles and mean of values."""
+    quartiles = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
+    return {
+        "n": len(values),
+        "min": min(values),
+        "quartiles": quartiles,
+        "mean": float(np.mean(values)),
+        "max": max(values),
+    }
 
 
 def _counts(labels: "Counter[Label]") -> dict[str, int]:

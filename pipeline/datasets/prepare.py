@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import DatasetSpec
-from pipeline.datasets.checks import Label, SplitRows
+from pipeline.datasets.checks import SplitRows
 from pipeline.datasets.columns import Columns, choose_columns, described
-from pipeline.datasets.ledger import SPLITS, Ledger
+from pipeline.datasets.labels import Label, LabelColumns
+from pipeline.datasets.ledger import SPLITS, Ledger, flat
 from pipeline.datasets.raw import RawTable
 from pipeline.datasets.table import TableWriter
 from pipeline.errors import DataError, shown
@@ -43,14 +44,14 @@ def make_table(
     Raises
     ------
     DataError
-        If columns cannot be told, a text or label is missing, there are fewer than two classes,
-        or a split has labels that train lacks.
+        If columns cannot be told, a text or label is missing, there is nothing to learn because all labels are the
+        same, or a split has labels that train lacks.
     """
     columns = choose_columns(raws["train"], spec)
     _check_headers(raws)
     notes: Json = {}
     kinds: set[str] = set()
-    with Ledger(directory) as ledger:
+    with Ledger(directory, columns.labels.task) as ledger:
         with TableWriter(directory) as writer:
             for split in (name for name in SPLITS if name in raws):
                 raw = raws[split]
@@ -67,8 +68,8 @@ def make_table(
                 if split != "train":
                     known = known + ledger.labels[split]
                 notes[split] = rows.finish(known)
-                _check_first_line(raw, spec, known, columns.label)
-        _check_classes(ledger.labels)
+                _check_first_line(raw, spec, known, columns.labels)
+        _check_labels(ledger, columns.labels)
         facts = ledger.facts()
     if facts["conflicting"]:
         first = facts["conflicts"][0]["rows"]
@@ -82,8 +83,10 @@ def make_table(
         )
     sliced = {"slice_column": columns.slices} if columns.slices else {}
     return {
+        "task": columns.labels.task,
         "text_column": columns.text,
-        "label_column": columns.label,
+        "label_column": columns.labels.name,
+        **_label_names(ledger, columns.labels),
         **sliced,
         "splits": notes,
         "texts": facts,
@@ -111,7 +114,11 @@ def _has_no_labels(raw: RawTable, split: str, columns: Columns) -> bool:
         If another column that train has is missing.
     """
     missing = set(columns.read).difference(raw.names)
-    if columns.label in missing and columns.text not in missing and split == "test":
+    has_text, has_labels = (
+        columns.text not in missing,
+        missing.isdisjoint(columns.labels.names),
+    )
+    if split == "test" and has_text and not has_labels:
         return True
     if missing:
         raise DataError(
@@ -128,13 +135,68 @@ def _count(raw: RawTable, text: str) -> Json:
     return {**raw.notes, "rows_read": n, "unlabelled": True}
 
 
-def _check_classes(labels: dict[str, "Counter[Label]"]) -> None:
-    train = labels["train"]
-    n = train.total()
-    if not n:
+def _label_names(ledger: Ledger, labels: LabelColumns) -> Json:
+    """Return the labels that a row may have several of, in their order: that of the columns, else sorted."""
+    if labels.task != "multilabel":
+        return {}
+    names = (
+        labels.names if len(labels.names) > 1 else sorted(flat(ledger.labels["train"]))
+    )
+    separator = {"label_separator": labels.separator} if labels.separator else {}
+    return {"label_names": list(names), **separator}
+
+
+def _check_labels(ledger: Ledger, labels: LabelColumns) -> None:
+    """Refuse labels of which nothing can be learnt."""
+    if not ledger.n_rows["train"]:
         raise DataError(
             "No training rows are left after dropping empty texts. Check the file."
         )
+    if labels.task == "regression":
+        _check_values(ledger)
+    elif labels.task == "multilabel":
+        _check_sets(ledger, labels)
+    else:
+        _check_classes(ledger.labels)
+
+
+def _check_values(ledger: Ledger) -> None:
+    values = ledger.values["train"]
+    if min(values) == max(values):
+        raise DataError(
+            f"All {len(values):,} training rows have the value {values[0]:g}; there is nothing to learn. "
+            "Check --label-column, or raise --limit."
+        )
+
+
+def _check_sets(ledger: Ledger, labels: LabelColumns) -> None:
+    n, found = ledger.n_rows["train"], flat(ledger.labels["train"])
+    names = labels.names if len(labels.names) > 1 else tuple(found)
+    varying = [name for name in names if 0 < found[name] < n]
+    if not varying:
+        raise DataError(
+            f"No label stands on some of the {n:,} training rows and not on others; there is nothing to learn. "
+            "Check --label-column, or raise --limit."
+        )
+    if n >= MANY_ROWS and len(names) > n / 2:
+        raise DataError(
+            f"{len(names):,} different labels in {n:,} training rows, such as {shown(varying[0])}: ids rather than "
+            "labels? Pass --label-column."
+        )
+    if len(varying) < len(names):
+        same = ", ".join(shown(name) for name in names if name not in varying)
+        logger.warning(
+            "Labels that all training rows have, or none, cannot be learnt: %s", same
+        )
+    for split in ("dev", "test"):
+        _check_unknown(
+            split, flat(ledger.labels[split]), Counter(dict.fromkeys(names, 1))
+        )
+
+
+def _check_classes(labels: dict[str, "Counter[Label]"]) -> None:
+    train = labels["train"]
+    n = train.total()
     if len(train) < 2:
         raise DataError(
             f"All {n:,} training rows have the label {shown(next(iter(train)))}; "
@@ -144,7 +206,7 @@ def _check_classes(labels: dict[str, "Counter[Label]"]) -> None:
         examples = ", ".join(shown(label) for label in list(train)[:3])
         raise DataError(
             f"{len(train):,} different labels in {n:,} training rows, such as {examples}: an id or a measure rather "
-            "than a class? Pass --label-column."
+            "than a class? Pass --label-column, or --task regression."
         )
     for split in ("dev", "test"):
         _check_unknown(split, labels[split], train)
@@ -174,15 +236,16 @@ def _check_unknown(
 
 
 def _check_first_line(
-    raw: RawTable, spec: DatasetSpec, known: "Counter[Label]", label: str
+    raw: RawTable, spec: DatasetSpec, known: "Counter[Label]", labels: LabelColumns
 ) -> None:
     """Refuse a label that only the first line has, where nobody said whether that is a header.
 
     `known` counts the labels of the split, and of train.
     """
-    if spec.header != "auto" or not raw.is_text or raw.has_header:
+    is_asked = spec.header != "auto" or not raw.is_text or raw.has_header
+    if is_asked or labels.task != "classification":
         return
-    first = raw.head[0][raw.names.index(label)].strip()
+    first = raw.head[0][raw.names.index(labels.name)].strip()
     if known.total() >= MANY_ROWS and known[first] == 1:
         raise DataError(
             f"The label {shown(first)} stands only in the first line of {raw.path}: a header? "

@@ -2,7 +2,8 @@
 
 ::
 
-    rows.parquet   text (string), label (string or int64), split (string), line (int64),
+    rows.parquet   text (string), label (string or int64; double of a regression; list of strings of several labels),
+                   split (string), line (int64),
                    exact (binary): UTF-8 with surrogates, only for a text that holds a lone one, which Parquet's
                    strings cannot; ``text`` has U+FFFD in its place,
                    slice (string, or null): only where a column to slice the report by was named
@@ -22,12 +23,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.datasets.checks import Rows
+from pipeline.datasets.labels import Label
 from pipeline.errors import DataError, shown
 from pipeline.storage import disk
 
 FILE = "rows.parquet"
 ROWS = 8_192  # texts in memory at once, where they are read block by block
 SURROGATE = re.compile("[\ud800-\udfff]")
+Labels = NDArray[np.int64] | NDArray[np.float64] | NDArray[np.object_]
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class Table:
     texts : list of str, length n
         Exactly as in the file.
     labels : ndarray, shape (n,)
-        int64 from typed integer columns, else object holding str.
+        int64 from typed integer columns, else object holding str; float64 of a regression; object holding tuples of
+        str where a row may have several labels.
     splits : ndarray of object holding str, shape (n,)
         ``train``, ``dev`` or ``test``.
     lines : ndarray of int64, shape (n,)
@@ -47,7 +51,7 @@ class Table:
     """
 
     texts: list[str]
-    labels: NDArray[np.int64] | NDArray[np.object_]
+    labels: Labels
     splits: NDArray[np.object_]
     lines: NDArray[np.int64]
 
@@ -63,9 +67,7 @@ class Table:
         )
 
 
-def load_labels(
-    directory: Path, rows: NDArray[np.int64] | None = None
-) -> NDArray[np.int64] | NDArray[np.object_]:
+def load_labels(directory: Path, rows: NDArray[np.int64] | None = None) -> Labels:
     """Return the labels alone, as `Table.labels`, or those of some rows; texts stay on disk."""
     table = pq.read_table(directory / FILE, columns=["label"])
     return _labels_of(table if rows is None else table.take(rows))
@@ -81,12 +83,21 @@ def load_slices(directory: Path, rows: NDArray[np.int64]) -> list[str | None] | 
     return values
 
 
-def _labels_of(table: pa.Table) -> NDArray[np.int64] | NDArray[np.object_]:
+def _labels_of(table: pa.Table) -> Labels:
     labels = table["label"]
-    if pa.types.is_integer(labels.type):
+    if pa.types.is_integer(labels.type) or pa.types.is_floating(labels.type):
         return np.asarray(labels.to_numpy())
+    if pa.types.is_list(labels.type):
+        return object_array([tuple(names) for names in labels.to_pylist()])
     names: dict[str, str] = {}  # one string a class, not one a row
     return np.array([names.setdefault(x, x) for x in labels.to_pylist()], dtype=object)
+
+
+def object_array(values: Sequence[object]) -> NDArray[np.object_]:
+    """Return an array of objects, shape (n,), whatever they are: numpy takes equally long tuples for rows."""
+    found = np.empty(len(values), dtype=object)
+    found[:] = values
+    return found
 
 
 def _texts_of(table: pa.Table | pa.RecordBatch) -> list[str]:
@@ -224,7 +235,7 @@ def _schema(rows: Rows) -> pa.Schema:
     fields = {
         "text": pa.string(),
         "exact": pa.binary(),
-        "label": pa.int64() if isinstance(rows.labels[0], int) else pa.string(),
+        "label": _label_type(rows.labels[0]),
         "split": pa.string(),
         "line": pa.int64(),
     }
@@ -233,9 +244,14 @@ def _schema(rows: Rows) -> pa.Schema:
     return pa.schema(list(fields.items()))
 
 
+def _label_type(label: Label) -> pa.DataType:
+    types = {int: pa.int64(), float: pa.float64(), tuple: pa.list_(pa.string())}
+    return types.get(type(label), pa.string())
+
+
 def _label_column(split: str, rows: Rows) -> pa.Array:
     try:
-        return pa.array(rows.labels)
+        return pa.array(rows.labels, _label_type(rows.labels[0]))
     except UnicodeEncodeError as error:
         broken = (i for i, x in enumerate(rows.labels) if SURROGATE.search(str(x)))
         i = next(broken)

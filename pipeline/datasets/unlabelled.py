@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from pipeline.config import DatasetSpec
-from pipeline.datasets.checks import is_missing
 from pipeline.datasets.columns import choose_text_column
 from pipeline.datasets.files import (
     check_regular,
@@ -19,6 +18,7 @@ from pipeline.datasets.files import (
     text_blocks,
     unpacked,
 )
+from pipeline.datasets.labels import is_missing
 from pipeline.datasets.raw import Broken, RawTable
 from pipeline.datasets.text import open_text
 from pipeline.datasets.typed import JsonTable, open_parquet

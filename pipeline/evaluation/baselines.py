@@ -1,22 +1,25 @@
-"""What a frozen transformer has to beat: the majority class, and TF-IDF with logistic regression."""
+"""What a frozen transformer has to beat: always the same answer, and TF-IDF with the same kind of linear model."""
 
 import re
 import warnings
-from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 
-Labels = NDArray[np.int64] | NDArray[np.object_]
+Outputs = NDArray[np.float64]
+Json = dict[str, Any]  # Any: JSON values
+Sparse = Any  # Any: scipy's sparse matrices have no types
 
 # Words, and single characters of the scripts that put no spaces between words.
 TOKEN_PATTERN = "[\u3040-\u30ff\u3400-\u9fff]|[^\\W\u3040-\u30ff\u3400-\u9fff]+"
 _WORDS = re.compile(TOKEN_PATTERN)
 TFIDF_C = 10.0
+TFIDF_ALPHA = 1.0  # of ridge regression
 MAX_ITER = 1_000
 
 
@@ -25,63 +28,106 @@ def words_of(text: str) -> list[str]:
     return _WORDS.findall(text.lower())
 
 
-def majority_proba(
-    labels: Labels, classes: Sequence[str] | Sequence[int], n: int
-) -> NDArray[np.float64]:
-    """Return the training shares of the classes for each of `n` rows, shape (n, k)."""
-    counts = Counter(labels.tolist())
-    shares = np.array([counts[label] for label in classes], dtype=np.float64) / len(
-        labels
-    )
-    return np.tile(shares, (n, 1))
-
-
-def tfidf_proba(
+def baselines(
     texts: Sequence[str],
-    labels: Labels,
-    classes: Sequence[str] | Sequence[int],
+    targets: NDArray[Any],  # Any: see below
+    n_classes: int,
     test_texts: Sequence[str],
-) -> tuple[NDArray[np.float64], dict[str, object]]:
-    """Fit TF-IDF of words and word pairs with logistic regression; return probabilities and what was fitted.
+) -> tuple[dict[str, Outputs], dict[str, Json]]:
+    """Fit what needs no transformer; return what each answers for the scored rows, and what was fitted.
 
     Parameters
     ----------
-    texts, labels : sequences of length n
+    texts : sequence of str, length n
         Training rows.
-    classes : sequence, length k
-        Column order of the result.
+    targets : ndarray
+        What they are to be answered: int64 classes, shape (n,); bool, shape (n, k), of several labels a row; float64,
+        shape (n,), of a regression.
+    n_classes : int
+        k, also of labels; not used by a regression.
     test_texts : sequence of str, length m
 
     Returns
     -------
-    proba : ndarray of float64, shape (m, k)
-    facts : dict
+    outputs : dict of name to ndarray of float64
+        Probabilities, shape (m, k), or numbers, shape (m, 1). ``majority``: the shares of the training rows, and
+        ``tfidf_logreg``; of a regression ``mean`` and ``tfidf_ridge``.
+    facts : dict of name to dict
+        Of those that were fitted.
     """
+    is_number = targets.dtype == np.float64
+    constant, name = (
+        ("mean", "tfidf_ridge") if is_number else ("majority", "tfidf_logreg")
+    )
+    fit = _ridge if is_number else _logistic_regression
+    same = np.array([targets.mean()]) if is_number else shares(targets, n_classes)
+    always = np.tile(same, (len(test_texts), 1))
+    matrices = _tfidf(texts, test_texts)
+    if matrices is None:  # no words at all, only punctuation
+        facts = {"terms": 0, "converged": True, **_settings(targets)}
+        return {constant: always, name: always}, {name: facts}
+    train, test, terms = matrices
+    found, converged = fit(train, targets, test)
+    facts = {"terms": terms, "converged": converged, **_settings(targets)}
+    return {constant: always, name: found}, {name: facts}
+
+
+def shares(targets: NDArray[Any], n_classes: int) -> Outputs:  # Any: int64 or bool
+    """Return the share of rows that have each class, or each label, shape (k,)."""
+    if targets.ndim == 2:
+        return np.asarray(targets.mean(axis=0))
+    return np.asarray(np.bincount(targets, minlength=n_classes) / len(targets))
+
+
+def _settings(targets: NDArray[Any]) -> Json:
+    is_number = targets.dtype == np.float64
+    return {"alpha": TFIDF_ALPHA} if is_number else {"C": TFIDF_C}
+
+
+def _tfidf(
+    texts: Sequence[str], test_texts: Sequence[str]
+) -> tuple[Sparse, Sparse, int] | None:
+    """Return TF-IDF of words and word pairs for both, and the number of terms; None where there is no word."""
     vectorizer = TfidfVectorizer(
         ngram_range=(1, 2),
         sublinear_tf=True,
         token_pattern=TOKEN_PATTERN,
         dtype=np.float64,
     )
-    y = np.array([list(classes).index(label) for label in labels.tolist()])
-    classifier = LogisticRegression(C=TFIDF_C, max_iter=MAX_ITER)
     try:
-        X = vectorizer.fit_transform(texts)
-    except ValueError:  # no words at all, only punctuation
-        return majority_proba(labels, classes, len(test_texts)), {
-            "terms": 0,
-            "converged": True,
-            "C": TFIDF_C,
-        }
+        train = vectorizer.fit_transform(texts)
+    except ValueError:
+        return None
+    return train, vectorizer.transform(test_texts), len(vectorizer.vocabulary_)
+
+
+def _ridge(train: Sparse, values: NDArray[Any], test: Sparse) -> tuple[Outputs, bool]:
+    model = Ridge(alpha=TFIDF_ALPHA).fit(train, values)
+    return np.asarray(model.predict(test))[:, None], True
+
+
+def _logistic_regression(
+    train: Sparse, targets: NDArray[Any], test: Sparse
+) -> tuple[Outputs, bool]:
+    """Return the probabilities of classes, or of each label by a model of its own."""
+    if targets.ndim == 1:
+        return _fitted(train, targets, test)
+    proba = np.tile(targets.mean(axis=0), (test.shape[0], 1))
+    converged = True
+    for j, y in enumerate(targets.T):
+        if y.any() and not y.all():
+            found, is_done = _fitted(train, y, test)
+            proba[:, j] = found[:, 1]
+            converged = converged and is_done
+    return proba, converged
+
+
+def _fitted(train: Sparse, y: NDArray[Any], test: Sparse) -> tuple[Outputs, bool]:
+    classifier = LogisticRegression(C=TFIDF_C, max_iter=MAX_ITER)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        classifier.fit(X, y)
+        classifier.fit(train, y)
     converged = not any(
         issubclass(warning.category, ConvergenceWarning) for warning in caught
     )
-    facts: dict[str, object] = {
-        "terms": len(vectorizer.vocabulary_),
-        "converged": converged,
-        "C": TFIDF_C,
-    }
-    return np.asarray(classifier.predict_proba(vectorizer.transform(test_texts))), facts
+    return np.asarray(classifier.predict_proba(test)), converged

@@ -26,6 +26,15 @@ class SearchPoint:
 
 
 @dataclass(frozen=True)
+class RidgePoint:
+    """One C of a regression's search: out-of-fold mean squared error and R² on the training rows."""
+
+    C: float
+    mse: float
+    r2: float
+
+
+@dataclass(frozen=True)
 class Head:
     """A fitted logistic regression, or ridge regression, with its scaling.
 
@@ -47,7 +56,7 @@ class Head:
         Iterations of the solver.
     converged : bool
     solver : str
-    search : list of SearchPoint
+    search : list of SearchPoint or of RidgePoint
         Empty if C was given.
     sklearn_version : str
         Which scikit-learn fitted it.
@@ -64,7 +73,7 @@ class Head:
     converged: bool
     solver: str
     sklearn_version: str
-    search: list[SearchPoint] = field(default_factory=list)
+    search: list[SearchPoint] | list[RidgePoint] = field(default_factory=list)
     task: str = "classification"
 
     def decision(self, features: Features) -> NDArray[np.float64]:
@@ -154,5 +163,6 @@ def head_of(
     params: dict[str, Any], arrays: dict[str, NDArray[np.float64]]
 ) -> Head:  # Any: JSON values
     """Return the head made of `Head.params` and its arrays."""
-    points = [SearchPoint(**point) for point in params["search"]]
+    kind = RidgePoint if params.get("task") == "regression" else SearchPoint
+    points = [kind(**point) for point in params["search"]]
     return Head(**{**params, **arrays, "search": points})

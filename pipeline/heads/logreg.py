@@ -2,7 +2,6 @@
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import sklearn
@@ -15,9 +14,6 @@ from pipeline.heads.head import Features, Head
 from pipeline.heads.objective import usable_scale
 from pipeline.heads.search import best_c, search_c
 from pipeline.heads.solvers import MAX_ITER, newton, solver_for
-
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
 
 Labels = NDArray[np.int64] | NDArray[np.object_]
 TOLERANCE = 1e-6
@@ -45,7 +41,7 @@ def fit_head(
     classes, y = encode(labels)
     search = [] if spec.C != "auto" else search_c(features, y, folds, spec)
     C = best_c(search) if search else float(spec.C)
-    head = _fit(_Scaled.of(features), y, classes, replace(spec, C=C))
+    head = _fit(Scaled.of(features), y, classes, replace(spec, C=C))
     return replace(head, search=search)
 
 
@@ -56,7 +52,7 @@ def encode(labels: Labels) -> tuple[list[str] | list[int], NDArray[np.intp]]:
 
 
 @dataclass(frozen=True)
-class _Scaled:
+class Scaled:
     """Standardised features, float64, with the scaling that made them."""
 
     values: NDArray[np.float64]
@@ -64,7 +60,8 @@ class _Scaled:
     scale: NDArray[np.float64]
 
     @classmethod
-    def of(cls, features: Features) -> "_Scaled":
+    def of(cls, features: Features) -> "Scaled":
+        """Standardise features, shape (n, d)."""
         values = features.astype(np.float64)
         mean, scale = values.mean(axis=0), usable_scale(values.std(axis=0), len(values))
         values -= mean
@@ -72,7 +69,8 @@ class _Scaled:
         return cls(values, mean, scale)
 
 
-def _estimator(n_classes: int, n_features: int, spec: HeadSpec) -> LogisticRegression:
+def estimator_of(n_classes: int, n_features: int, spec: HeadSpec) -> LogisticRegression:
+    """Return scikit-learn's logistic regression with the cheaper solver, not fitted."""
     size = n_features * (1 if n_classes == 2 else n_classes)
     solver = "newton-cholesky" if solver_for(size) is newton else "lbfgs"
     return LogisticRegression(
@@ -85,10 +83,9 @@ def _estimator(n_classes: int, n_features: int, spec: HeadSpec) -> LogisticRegre
 
 
 def _fit(
-    scaled: _Scaled, y: NDArray[np.intp], classes: list[str] | list[int], spec: HeadSpec
+    scaled: Scaled, y: NDArray[np.intp], classes: list[str] | list[int], spec: HeadSpec
 ) -> Head:
-    estimator = _estimator(len(classes), scaled.values.shape[1], spec)
-    converged = _fit_quietly(estimator, scaled.values, y)
+    estimator, converged = fit_scaled(scaled, y, spec)
     return Head(
         classes=classes,
         mean=scaled.mean,
@@ -104,36 +101,14 @@ def _fit(
     )
 
 
-def _fit_quietly(
-    estimator: LogisticRegression, X: NDArray[np.float64], y: NDArray[np.intp]
-) -> bool:
-    """Fit, and tell whether the solver converged."""
+def fit_scaled(
+    scaled: Scaled, y: NDArray[np.intp], spec: HeadSpec
+) -> tuple[LogisticRegression, bool]:
+    """Return a logistic regression fitted on classes 0 to k - 1, and whether the solver converged."""
+    estimator = estimator_of(int(y.max()) + 1, scaled.values.shape[1], spec)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        estimator.fit(X, y)
-    return not any(
+        estimator.fit(scaled.values, y)
+    return estimator, not any(
         issubclass(warning.category, ConvergenceWarning) for warning in caught
     )
-
-
-def to_sklearn(head: Head) -> "Pipeline":
-    """Return the fitted scikit-learn pipeline (scaler, logistic regression) equal to `head`.
-
-    It predicts from features, shape (n, d), not from texts.
-    """
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    scaler = StandardScaler()
-    scaler.mean_, scaler.scale_, scaler.var_ = head.mean, head.scale, head.scale**2
-    scaler.n_features_in_ = len(head.mean)
-    scaler.n_samples_seen_ = 1
-    spec = HeadSpec(C=head.C, class_weight=head.class_weight)
-    classifier = _estimator(len(head.classes), len(head.mean), spec)
-    classifier.classes_ = np.array(
-        head.classes, dtype=object if isinstance(head.classes[0], str) else np.int64
-    )
-    classifier.coef_, classifier.intercept_ = head.coef, head.intercept
-    classifier.n_features_in_ = len(head.mean)
-    classifier.n_iter_ = np.array([head.n_iter], dtype=np.int32)
-    return make_pipeline(scaler, classifier)

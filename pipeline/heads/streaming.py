@@ -101,9 +101,17 @@ def fit_stored(
     return replace(_fit(features, y, classes, spec), search=search)
 
 
+def rows_to_search(features: FeatureRows) -> NDArray[np.int64]:
+    """Return the rows to search C on: all that fit in memory, else a sample."""
+    n = len(features)
+    if n * features.dim * 4 <= IN_MEMORY_BYTES:
+        return np.arange(n)
+    return features.sample(_rows_of(SEARCH_BYTES, features.dim))
+
+
 def _search_rows(features: FeatureRows, y: NDArray[np.intp]) -> NDArray[np.int64]:
     """Return the rows to search C on, some of each class among them."""
-    rows = features.sample(_rows_of(SEARCH_BYTES, features.dim))
+    rows = rows_to_search(features)
     missing = np.setdiff1d(np.unique(y), y[rows])
     added = [np.flatnonzero(y == number)[:RARE_ROWS] for number in missing]
     return np.sort(np.concatenate([rows, *added]))
@@ -146,15 +154,15 @@ def fit_stream(features: FeatureRows, labels: Labels, spec: HeadSpec) -> Head:
 
 
 def score_stored(head: Head, features: FeatureRows) -> Matrix:
-    """Return the class probabilities of stored rows, shape (n, k), in the order of their numbers."""
-    proba = np.empty((len(features), len(head.classes)))
+    """Return `Head.outputs` of stored rows, shape (n, k), in the order of their numbers."""
+    outputs = np.empty((len(features), max(1, len(head.classes))))
     for rows, values in chunks_of(features.blocks()):
-        proba[rows] = head.probabilities(values)
-    return proba
+        outputs[rows] = head.outputs(values)
+    return outputs
 
 
-def _moments(features: FeatureRows) -> tuple[Matrix, Matrix]:
-    """Return the mean of each feature and what it is divided by.
+def moments(features: FeatureRows) -> tuple[Matrix, Matrix]:
+    """Return the mean of each feature and what it is divided by, both of shape (d,).
 
     Each chunk has its own mean and squared deviations, which are then merged (Chan, Golub and LeVeque, Algorithms
     for computing the sample variance, The American Statistician 37, 1983): no sum of squares cancels.
@@ -179,7 +187,7 @@ def _fit(
     spec: HeadSpec,
 ) -> Head:
     n, k = len(y), len(classes)
-    mean, scale = _moments(features)
+    mean, scale = moments(features)
     weights = weights_of(y, k, spec)
     objective = Objective(
         features.blocks, n, y, weights, mean, scale, 1 / (float(spec.C) * n)

@@ -181,7 +181,7 @@ class Predictor:
     @property
     def classifier(self) -> "Pipeline":
         """The scikit-learn pipeline (scaler, logistic regression) over features, rebuilt from the stored arrays."""
-        from pipeline.heads.logreg import to_sklearn
+        from pipeline.heads.rebuilt import to_sklearn
 
         return to_sklearn(self._loaded_head())
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import EncoderSpec, HeadSpec
 from pipeline.datasets.table import StoredTexts, load_labels, load_slices
+from pipeline.datasets.targets import class_numbers
 from pipeline.evaluation.metrics import Scored
 from pipeline.evaluation.resampling import Clusters
 from pipeline.features.stored import StoredFeatures
@@ -175,15 +176,6 @@ def texts_of(table: StoredTexts, rows: Rows) -> Iterator[str]:
     for begin, block in table.blocks(wanted):
         for i in np.flatnonzero(wanted[begin : begin + len(block)]).tolist():
             yield block[i]
-
-
-def class_numbers(
-    labels: list[Any],
-    classes: list[str] | list[int],  # Any: str or int
-) -> Rows:
-    """Return the position of each label in `classes`; -1 where it is none of them."""
-    positions = {label: i for i, label in enumerate(classes)}
-    return np.array([positions.get(label, -1) for label in labels], dtype=np.int64)
 
 
 def cut(text: str, limit: int) -> str:
