@@ -214,7 +214,9 @@ def _writer(
     form = _output_format(order)
     if form == "parquet":
         is_whole = predictor.classes_.dtype.kind == "i"
-        return ParquetWriter(stream, names, "int64" if is_whole else "string")
+        kinds = {"multilabel": "list", "regression": "float64"}
+        kind = kinds.get(predictor.task, "int64" if is_whole else "string")
+        return ParquetWriter(stream, names, kind)
     return CsvWriter(stream, names) if form == "csv" else JsonWriter(stream, names)
 
 

@@ -408,7 +408,7 @@ def test_tfidf_of_several_labels_learns_each_by_itself():
     texts = ["red big", "red small", "blue big", "blue small"] * 3
     targets = np.array([[1, 1, 1], [1, 0, 1], [0, 1, 1], [0, 0, 1]] * 3, dtype=bool)
 
-    found, facts = baselines.baselines(texts, targets, 3, ["red", "small blue"])
+    found, facts = baselines.baselines(texts, targets, 3, ["red big", "blue small"])
 
     proba = found["tfidf_logreg"]
     assert (proba > 0.5).tolist() == [[True, True, True], [False, False, True]]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config import SplitSpec
+from pipeline.config import DatasetSpec, SplitSpec
 from pipeline.errors import ConfigError, DataError
 from pipeline.evaluation.metrics import Scored, figures, measure
 from pipeline.splitting import choose_split, random_split
@@ -87,11 +87,11 @@ def test_b32_numbers_in_text_files_are_the_words_they_are():
 
 
 @pytest.mark.parametrize("labels", [[0.0, 1.0], [0.5, 1.5]])
-def test_b32_typed_labels_with_a_fraction_are_refused(labels):
+def test_b32_typed_labels_with_a_fraction_are_no_classes(labels):
     with pytest.raises(
         DataError, match=r"Labels are of type float .*Convert the label column"
     ):
-        make(train=typed(["a", "b"], labels))
+        make(DatasetSpec(task="classification"), train=typed(["a", "b"], labels))
 
 
 def test_b32_words_and_numbers_together_are_refused():

@@ -74,7 +74,7 @@ def test_the_random_split_does_not_flatter_tfidf_on_phrases(shared):
     )
     test_texts, test_labels = [texts[i] for i in test], [labels[i] for i in test]
 
-    targets = class_numbers(fit_labels, ["0", "1"])
+    targets = class_numbers(fit_labels.tolist(), ["0", "1"])
     found, _ = baselines(fit_texts, targets, 2, test_texts + dev_texts)
     hits = found["tfidf_logreg"].argmax(axis=1) == np.array(
         [int(label) for label in test_labels + dev_labels]

@@ -1,13 +1,19 @@
-"""How many labels of a fitted head change where features come from another engine or precision."""
+"""How many answers of a fitted head change where features come from another engine or precision."""
 
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pipeline.encoder.certificate import name_of
 from pipeline.encoder.tolerance import FLIPPED_SHARE, flips_too_often
 from pipeline.errors import ConfigError
 from pipeline.heads.head import Features, Head
 from pipeline.storage import disk
+
+MOVED = (
+    0.1  # of the standard deviation of a regression's numbers: less is no other answer
+)
 
 
 def judge(head: Head, certificate: Path) -> int:
@@ -20,7 +26,7 @@ def judge(head: Head, certificate: Path) -> int:
 
 
 def count_flips(head: Head, reference: Features, features: Features) -> int:
-    """Return how many rows get another label.
+    """Return how many rows get another answer: another class, another set of labels, or a number `MOVED` further.
 
     Parameters
     ----------
@@ -28,10 +34,10 @@ def count_flips(head: Head, reference: Features, features: Features) -> int:
     reference, features : ndarray of float32, shape (n, d)
         Of the same texts.
     """
-    before, now = (
-        head.probabilities(rows).argmax(axis=1) for rows in (reference, features)
-    )
-    return int((before != now).sum())
+    before, now = (head.decide(head.outputs(rows)) for rows in (reference, features))
+    if head.task == "regression":
+        return int((np.abs(before - now) > MOVED * before.std()).sum())
+    return int((before != now).reshape(len(now), -1).any(axis=1).sum())
 
 
 def check_flips(figures: dict[str, Any], recipe: str) -> None:  # Any: JSON values

@@ -57,8 +57,8 @@ def explain(
     ConfigError
         If `label` is none of the classes.
     """
-    proba = head.probabilities(features)[0]
-    k = _class_of(head, proba, label)
+    outputs = head.outputs(features)
+    k = _class_of(head, outputs[0], label)
     weights, intercept = head.weights_of(k)
     pieces = encoder.tokenize.pieces(text)
     words = pieces.words(pieces.kept)
@@ -71,9 +71,9 @@ def explain(
     nearest, note = _nearest(features, head, artifacts)
     return Explanation(
         text=pieces.text,
-        label=head.classes[k],
-        predicted=head.classes[int(proba.argmax())],
-        probability=float(proba[k]),
+        label=None if head.task == "regression" else head.classes[k],
+        predicted=_predicted(head, outputs),
+        probability=None if head.task == "regression" else float(outputs[0, k]),
         score=float(((features[0] - head.mean) / head.scale) @ weights + intercept),
         method=EXACT if is_exact else OCCLUSION,
         base=intercept if is_exact else None,
@@ -103,10 +103,27 @@ def explain(
     )
 
 
+def _predicted(
+    head: Head, outputs: NDArray[np.float64]
+) -> str | int | float | tuple[str, ...]:
+    """Return the label of a text, its labels, or its number."""
+    answer = head.decide(outputs)[0]
+    if head.task == "regression":
+        return float(answer)
+    if head.task == "multilabel":
+        return tuple(str(head.classes[i]) for i in np.flatnonzero(answer))
+    return head.classes[int(answer)]
+
+
 def _class_of(head: Head, proba: NDArray[np.float64], label: str | int | None) -> int:
-    """Return the position of the class to explain: of two the second, of more the predicted one, unless it is named."""
+    """Return the position of what to explain: unless it is named, of two classes the second, else the most probable."""
     if label is None:
-        return 1 if len(head.classes) == 2 else int(proba.argmax())
+        is_pair = head.task == "classification" and len(head.classes) == 2
+        return 1 if is_pair else int(proba.argmax())
+    if head.task == "regression":
+        raise ConfigError(
+            f"label is {shown(label)}, but a regression has no labels: its number is explained. Leave it out."
+        )
     for k, name in enumerate(head.classes):
         if name == label:
             return k

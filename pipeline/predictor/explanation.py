@@ -46,13 +46,15 @@ class Explanation:
     ----------
     text : str
         As the tokenizer reads it: lone surrogates are U+FFFD.
-    label : str or int
-        The class that is explained.
-    predicted : str or int
-    probability : float
+    label : str, int or None
+        The class that is explained; None for a regression.
+    predicted : str, int, float or tuple of str
+        The label; of several a text all that were given; of a regression the number.
+    probability : float or None
         Of `label`.
     score : float
-        Of `label`: of two classes its log odds, of more its logit.
+        Of `label`: of two classes, or one of several labels, its log odds, of more classes its logit. Of a regression
+        the number.
     method : {"exact", "occlusion"}
         ``exact``: features are the mean over tokens, so the score is `base` plus the contributions, plus what rounding
         leaves. ``occlusion``: a contribution is what the score loses when the word is masked; they need not add up.
@@ -75,9 +77,9 @@ class Explanation:
     """
 
     text: str
-    label: str | int
-    predicted: str | int
-    probability: float
+    label: str | int | None
+    predicted: str | int | float | tuple[str, ...]
+    probability: float | None
     score: float
     method: str
     base: float | None
@@ -106,6 +108,20 @@ class Explanation:
     def n_cut(self) -> int:
         """Return how many tokens are not encoded."""
         return max(0, self.n_tokens - self.max_length)
+
+    @property
+    def answer(self) -> str:
+        """Return what is predicted, in a word or a few."""
+        if isinstance(self.predicted, tuple):
+            return ", ".join(self.predicted) or "no label"
+        if isinstance(self.predicted, float):
+            return f"{self.predicted:.3f}"
+        return str(self.predicted)
+
+    @property
+    def explained(self) -> str:
+        """Return what the contributions speak for."""
+        return "a larger number" if self.label is None else str(self.label)
 
     @property
     def method_said(self) -> str:
@@ -162,9 +178,13 @@ class Explanation:
 
     def __str__(self) -> str:
         """Return it for a terminal: the largest contributions as bars of plus and minus."""
+        of_label = (
+            f"; the score of {readable(str(self.label))} is {self.score:+.3f}, its probability {self.probability:.3f}"
+            if self.probability is not None
+            else ""
+        )
         lines = [
-            f"{readable(str(self.predicted))} is predicted; the score of {readable(str(self.label))} is "
-            f"{self.score:+.3f}, its probability {self.probability:.3f}.",
+            f"{readable(self.answer)} is predicted{of_label}.",
             self.method_said,
             *self._bars(),
         ]

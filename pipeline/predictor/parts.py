@@ -29,6 +29,7 @@ class Parts:
     probe_features : ndarray of float32, shape (p, d)
         What the encoder gave for `pipeline.features.probes.PROBES` when it was trained.
     probe_proba : ndarray of float64, shape (p, k)
+        Probabilities; of a regression the numbers, shape (p, 1).
     card : dict
         What made the predictor: data, encoder, split, head, figures, versions.
     made_by : dict, optional

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import N_SIMILAR
+from pipeline.datasets.table import object_array
 from pipeline.encoder.batching import EncodedWindow, windows
 from pipeline.encoder.per_process import PerProcess
+from pipeline.errors import ConfigError
 from pipeline.predictor.origin import origin_of
 from pipeline.predictor.parts import Parts
 from pipeline.predictor.similar import SimilarText, similar_texts
@@ -36,8 +38,9 @@ class Scores(NamedTuple):
     Attributes
     ----------
     labels : ndarray, shape (n,)
-        As `Predictor.classes_`.
+        As `Predictor.predict` returns them.
     probabilities : ndarray of float64, shape (n, k)
+        Of a regression shape (n, 0).
     is_cut : ndarray of bool, shape (n,)
         Whether a text has more than `Predictor.max_length` tokens, of which the rest was not read.
     """
@@ -48,7 +51,7 @@ class Scores(NamedTuple):
 
 
 class Predictor:
-    """Tokenizer, frozen encoder and classifier in one object, over texts.
+    """Tokenizer, frozen encoder and classifier (or regression) in one object, over texts.
 
     Loaded by `pipeline.load_predictor` or `joblib.load`; the encoder is built when it is first needed.
 
@@ -58,8 +61,10 @@ class Predictor:
 
     Attributes
     ----------
+    task : {"classification", "multilabel", "regression"}
+        What is predicted: one class of k, any of k labels, or a number.
     classes_ : ndarray, shape (k,)
-        Labels in column order of probabilities: str, or int64 where the data had integers.
+        Labels in column order of probabilities: str, or int64 where the data had integers. Empty for a regression.
     card : dict
         What made it.
     max_length : int
@@ -72,16 +77,16 @@ class Predictor:
         self._head: Head | None = None
         self._has_told_of_cuts = False
         self.max_length = parts.spec.max_length
+        self.task: str = parts.head.get("task", "classification")  # older files
         classes = parts.head["classes"]
-        self.classes_ = np.array(
-            classes, dtype=np.int64 if isinstance(classes[0], int) else object
-        )
+        is_whole = bool(classes) and isinstance(classes[0], int)
+        self.classes_ = np.array(classes, dtype=np.int64 if is_whole else object)
         self.card: Mapping[str, Any] = parts.card
 
     def predict(
         self, texts: str | Iterable[str]
     ) -> NDArray[Any]:  # Any: str or int labels
-        """Return the label of each text, shape (n,).
+        """Return the label of each text, shape (n,); of several labels a text a tuple of str; or a float64.
 
         Raises
         ------
@@ -89,16 +94,35 @@ class Predictor:
             If `texts` holds something that is not a str, names its position; or is no ordered iterable of texts.
         """
         head = self._loaded_head()
-        return self._each_window(
-            texts, lambda x: self.classes_[head.probabilities(x).argmax(axis=1)]
-        )
+        return self._each_window(texts, lambda x: self._labels(head.outputs(x)))
+
+    def _labels(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
+        """Return the answers that outputs of the head mean, shape (n,)."""
+        answers = self._loaded_head().decide(outputs)
+        if self.task == "regression":
+            return answers
+        if self.task == "multilabel":
+            return object_array([tuple(self.classes_[row]) for row in answers])
+        return self.classes_[answers]
 
     def predict_proba(self, texts: str | Iterable[str]) -> NDArray[np.float64]:
-        """Return the class probabilities of each text, shape (n, k); columns as in `classes_`."""
+        """Return the probabilities of each text, shape (n, k); columns as in `classes_`.
+
+        Those of classes sum to 1; of several labels a text each has its own.
+
+        Raises
+        ------
+        ConfigError
+            If it is a regression.
+        """
+        if self.task == "regression":
+            raise ConfigError(
+                "This predictor gives numbers, which have no probabilities. Call predict."
+            )
         return self._each_window(texts, self._loaded_head().probabilities)
 
     def decision_function(self, texts: str | Iterable[str]) -> NDArray[np.float64]:
-        """Return the scores of each text: shape (n,) for two classes (for the second), else (n, k)."""
+        """Return the scores of each text: shape (n,) for two classes (for the second) or a number, else (n, k)."""
         return self._each_window(texts, self._loaded_head().decision)
 
     def transform(self, texts: str | Iterable[str]) -> NDArray[np.float32]:
@@ -123,9 +147,10 @@ class Predictor:
         """
         head = self._loaded_head()
         for window in self._encoded(blocks):
-            probabilities = head.probabilities(window.features)
-            labels = self.classes_[probabilities.argmax(axis=1)]
-            yield Scores(labels, probabilities, window.n_tokens > self.max_length)
+            outputs = head.outputs(window.features)
+            probabilities = outputs[:, : len(self.classes_)]
+            is_cut = window.n_tokens > self.max_length
+            yield Scores(self._labels(outputs), probabilities, is_cut)
 
     def _each_window(
         self,
@@ -180,7 +205,7 @@ class Predictor:
 
     @property
     def classifier(self) -> "Pipeline":
-        """The scikit-learn pipeline (scaler, logistic regression) over features, rebuilt from the stored arrays."""
+        """The scikit-learn pipeline (scaler, linear model) over features, rebuilt from the stored arrays."""
         from pipeline.heads.rebuilt import to_sklearn
 
         return to_sklearn(self._loaded_head())
@@ -234,13 +259,19 @@ class Predictor:
         return _restore_v1, pack(self._parts)
 
     def __repr__(self) -> str:
-        """Name encoder, classes and test accuracy."""
-        figure = self.card.get("metrics", {}).get("accuracy", {}).get("value")
-        accuracy = "" if figure is None else f", test accuracy {figure:.3f}"
-        classes = ", ".join(map(str, self.classes_[:5])) + (
-            ", …" if len(self.classes_) > 5 else ""
+        """Name encoder, classes and the test figure."""
+        name = {"multilabel": "f1_micro", "regression": "pearson"}.get(
+            self.task, "accuracy"
         )
-        return f"<Predictor: {self._parts.spec.encoder} [{self._parts.spec.pooling}] → {classes}{accuracy}>"
+        figure = self.card.get("metrics", {}).get(name, {}).get("value")
+        said = "" if figure is None else f", test {name} {figure:.3f}"
+        classes = (
+            "a number"
+            if self.task == "regression"
+            else ", ".join(map(str, self.classes_[:5]))
+            + (", …" if len(self.classes_) > 5 else "")
+        )
+        return f"<Predictor: {self._parts.spec.encoder} [{self._parts.spec.pooling}] → {classes}{said}>"
 
     def explain(
         self,
@@ -255,7 +286,8 @@ class Predictor:
         ----------
         text : str
         label : str or int, optional
-            The class whose score is explained; None: of two classes the second, of more the predicted one.
+            The class whose score is explained; None: of two classes the second, of more the most probable one. A
+            regression has none.
         artifacts : str or Path, optional
             The folder of the run that made this predictor: the training texts most like `text` are then told, too.
 
@@ -290,10 +322,19 @@ class Predictor:
         -------
         str
             HTML that loads nothing.
+
+        Raises
+        ------
+        ConfigError
+            If it is no classifier of one class a text.
         """
         from pipeline.predictor.explanation import Explanation
         from pipeline.predictor.look import look
 
+        if self.task != "classification":
+            raise ConfigError(
+                f"The page shows how one class is chosen, and this predictor is of {self.task}. Call explain."
+            )
         explanation = (
             text
             if isinstance(text, Explanation)

@@ -1,7 +1,8 @@
 """Labels for rows of texts, block by block: what ``frostbert predict`` writes.
 
-The columns, in this order: ``input`` (where there are several), ``row`` (1-based), ``label``, ``p_<class>`` for each
-class, ``truncated`` (whether the text has more tokens than are read), ``error``, ``text``.
+The columns, in this order: ``input`` (where there are several), ``row`` (1-based), ``label`` (a tuple where a text may
+have several, a float of a regression), ``p_<class>`` for each class, ``truncated`` (whether the text has more tokens
+than are read), ``error``, ``text``.
 """
 
 from collections.abc import Iterable, Iterator

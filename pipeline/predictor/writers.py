@@ -30,7 +30,8 @@ class Writer(Protocol):
 class CsvWriter:
     """Comma-separated values as of RFC 4180, in UTF-8, with a header; lines end in a line feed.
 
-    What is missing is an empty field. Floats are as short as gives the same float64 again; a lone surrogate is U+FFFD.
+    What is missing is an empty field; several labels stand in one, with ``|`` between them. Floats are as short as gives
+    the same float64 again; a lone surrogate is U+FFFD.
 
     Parameters
     ----------
@@ -56,9 +57,11 @@ class CsvWriter:
             self.write({name: [] for name in self._names})
 
 
-def _field(cell: str | float | bool | None) -> str:
+def _field(cell: str | float | bool | tuple[str, ...] | None) -> str:
     if cell is None:
         return ""
+    if isinstance(cell, tuple):
+        cell = "|".join(cell)
     if isinstance(cell, bool):
         return str(cell).lower()
     if not isinstance(cell, str):
@@ -94,7 +97,7 @@ class JsonWriter:
 
 
 class ParquetWriter:
-    """Parquet: ``row`` int64, ``label`` int64 or string as in training, probabilities float64, ``truncated`` bool.
+    """Parquet: ``row`` int64, ``label`` as in training, probabilities float64, ``truncated`` bool.
 
     A lone surrogate is U+FFFD.
 
@@ -102,14 +105,16 @@ class ParquetWriter:
     ----------
     stream : binary file
     names : sequence of str
-    label_type : {"int64", "string"}
+    label_type : {"int64", "string", "float64", "list"}
+        ``list``: of strings.
     """
 
     def __init__(self, stream: BinaryIO, names: Sequence[str], label_type: str) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        types = {"row": "int64", "label": label_type, "truncated": "bool"}
+        label = pa.list_(pa.string()) if label_type == "list" else label_type
+        types = {"row": "int64", "label": label, "truncated": "bool"}
         types |= dict.fromkeys(("input", "error", "text"), "string")
         self._schema = pa.schema([(name, types.get(name, "float64")) for name in names])
         self._writer = pq.ParquetWriter(
