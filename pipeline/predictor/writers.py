@@ -30,8 +30,8 @@ class Writer(Protocol):
 class CsvWriter:
     """Comma-separated values as of RFC 4180, in UTF-8, with a header; lines end in a line feed.
 
-    What is missing is an empty field; several labels stand in one, with ``|`` between them. Floats are as short as gives
-    the same float64 again; a lone surrogate is U+FFFD.
+    What is missing is an empty field; several labels stand in one, with ``|`` between them. Floats are as short as
+    gives the same float64 again; a lone surrogate is U+FFFD.
 
     Parameters
     ----------
