@@ -4,9 +4,9 @@
 
 For each data set the real job is run (``luigi --module tasks TrainLogReg``, offline encoder, mean pooling), and its
 report read. The reference reads the files by itself, encodes with ``transformers`` in padded batches, fits
-scikit-learn's ``StandardScaler`` and ``LogisticRegression`` (one for each label of several), or ``Ridge``, at the C that
-the job's search chose, and scores with ``sklearn.metrics`` and scipy. Its features are kept in ``--out``, so a second
-run is quick.
+scikit-learn's ``StandardScaler`` and ``LogisticRegression`` (one for each label of several), or ``Ridge``, at the C
+that the job's search chose, and scores with ``sklearn.metrics`` and scipy. Its features are kept in ``--out``, so a
+second run is quick.
 """
 
 import argparse
