@@ -14,6 +14,7 @@ from pipeline.splitting import (
     count_overlap,
     make_folds,
     random_split,
+    strata_of,
 )
 
 TEXTS = [
@@ -410,3 +411,77 @@ def test_choose_split_numbers_the_folds_of_the_rows_to_fit_on():
         seed=42,
     )
     assert split.folds.tolist() == folds.tolist()
+
+
+def labelled_sets(n=1_000, seed=3):
+    """Return texts that stand alone, and for each a set of labels of which some are rare."""
+    generator = np.random.default_rng(seed)
+    shares = {"a": 0.5, "b": 0.3, "c": 0.05, "d": 0.02}
+    sets = [
+        tuple(name for name, share in shares.items() if generator.random() < share)
+        for _ in range(n)
+    ]
+    return [f"word{i} stands alone" for i in range(n)], sets
+
+
+def test_random_split_gives_every_label_its_share():
+    texts, sets = labelled_sets()
+
+    _, test = random_split(texts, sets, test_fraction=0.25, seed=1)
+
+    assert len(test) == 250
+    for name in "abcd":
+        n = sum(name in one for one in sets)
+        assert sum(name in sets[i] for i in test) == pytest.approx(n / 4, abs=1)
+
+
+def test_folds_share_every_label_out():
+    texts, sets = labelled_sets()
+
+    folds = make_folds(texts, sets, n_folds=5, seed=1)
+
+    assert np.bincount(folds).tolist() == [200] * 5
+    for name in "abcd":
+        has = np.array([name in one for one in sets])
+        counts = [int(has[folds == fold].sum()) for fold in range(5)]
+        assert max(counts) - min(counts) <= 2
+
+
+def test_a_label_of_a_single_row_is_no_reason_not_to_split():
+    texts, sets = labelled_sets(40)
+    sets[0] = ("only here",)
+
+    fit, _ = random_split(texts, sets, test_fraction=0.25, seed=1)
+
+    assert 0 in fit
+
+
+def test_numbers_are_split_evenly():
+    values = np.random.default_rng(0).exponential(size=1_000).tolist()
+    texts = [f"word{i} stands alone" for i in range(1_000)]
+
+    fit, test = random_split(texts, values, test_fraction=0.25, seed=1)
+    folds = make_folds(texts, values, n_folds=5, seed=1)
+
+    of = np.array(values)
+    tenths = [np.quantile(of[rows], [0.1, 0.5, 0.9]) for rows in (fit, test)]
+    assert tenths[0] == pytest.approx(tenths[1], rel=0.2)
+    assert np.bincount(folds).tolist() == [200] * 5
+    means = [of[folds == fold].mean() for fold in range(5)]
+    assert means == pytest.approx([of.mean()] * 5, rel=0.1)
+
+
+def test_strata_of_numbers_that_hardly_differ_are_few():
+    assert len(set(strata_of([0.0] * 50 + [1.0] * 50))) == 2
+
+
+def test_sets_and_numbers_of_texts_that_belong_together_stay_together():
+    texts, sets = labelled_sets(100)
+    texts[50] = texts[7]
+    values = [float(i) for i in range(100)]
+
+    for labels in (sets, values):
+        fit, test = random_split(texts, labels, test_fraction=0.25, seed=1)
+
+        assert (7 in fit) == (50 in fit)
+        assert (7 in test) == (50 in test)

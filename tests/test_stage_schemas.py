@@ -76,6 +76,7 @@ SOURCES = {
         "pipeline/heads/fit.py",
         "pipeline/heads/head.py",
         "pipeline/heads/logreg.py",
+        "pipeline/heads/label_search.py",
         "pipeline/heads/multilabel.py",
         "pipeline/heads/objective.py",
         "pipeline/heads/ridge.py",

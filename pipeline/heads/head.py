@@ -115,7 +115,7 @@ class Head:
         k : int
             Position in `classes`.
         """
-        if self.task == "multilabel" or len(self.classes) > 2:
+        if self.task != "classification" or len(self.classes) > 2:
             return self.coef[k], float(self.intercept[k])
         sign = 1.0 if k == 1 else -1.0
         return sign * self.coef[0], sign * float(self.intercept[0])

@@ -12,8 +12,9 @@ from pipeline.config import HeadSpec
 from pipeline.datasets.targets import label_matrix
 from pipeline.heads import streaming
 from pipeline.heads.head import Head
+from pipeline.heads.label_search import constant_share, search_labels
 from pipeline.heads.logreg import Scaled, fit_scaled
-from pipeline.heads.search import best_c, constant_share, search_labels
+from pipeline.heads.search import best_c
 from pipeline.heads.streaming import IN_MEMORY_BYTES, FeatureRows
 
 

@@ -74,73 +74,6 @@ def search_c(
     ]
 
 
-def search_labels(
-    features: Features,
-    Y: NDArray[np.bool_],
-    folds: NDArray[np.int8],
-    spec: HeadSpec,
-) -> list[SearchPoint]:
-    """Return mean out-of-fold log loss and accuracy over all labels, for each C of the grid that they share.
-
-    Each label walks the grid as `search_c` does; a fold ends once the mean loss of its labels keeps rising.
-
-    Parameters
-    ----------
-    features : ndarray of float32, shape (n, d)
-    Y : ndarray of bool, shape (n, k)
-        Which rows have which labels.
-    folds : ndarray of int8, shape (n,)
-    spec : HeadSpec
-    """
-    grid = GRID
-    proba = np.zeros((len(GRID), *Y.shape))
-    for fold in np.unique(folds):
-        out = folds == fold
-        paths = [
-            _label_path(features[~out], y[~out], spec, features[out], grid) for y in Y.T
-        ]
-        losses: list[float] = []
-        for i, found in enumerate(zip(*paths, strict=True)):
-            proba[i][out] = np.stack(found, axis=1)
-            losses.append(binary_log_loss(proba[i][out], Y[out]))
-            if sum(b > a for a, b in pairwise(losses)) >= RISES:
-                grid = grid[: i + 1]
-                break
-    return [
-        SearchPoint(
-            C, binary_log_loss(proba[i], Y), float(((proba[i] >= 0.5) == Y).mean())
-        )
-        for i, C in enumerate(grid)
-    ]
-
-
-def _label_path(
-    features: Features,
-    y: NDArray[np.bool_],
-    spec: HeadSpec,
-    held_out: Features,
-    grid: Sequence[float],
-) -> Iterator[NDArray[np.float64]]:
-    """Yield the probabilities of a label for held-out rows, (m,), from fits with each C of a grid."""
-    if y.all() or not y.any():  # nothing to learn here
-        for _ in grid:
-            yield np.full(len(held_out), constant_share(y))
-        return
-    for found in _path(features, y.astype(np.intp), spec, held_out, grid):
-        yield found[:, 1]
-
-
-def constant_share(y: NDArray[np.bool_]) -> float:
-    """Return the probability of a label that all rows have, or none: not quite 1, or 0 (Jeffreys' prior)."""
-    return float((y.sum() + 0.5) / (len(y) + 1))
-
-
-def binary_log_loss(proba: NDArray[np.float64], Y: NDArray[np.bool_]) -> float:
-    """Return the mean log loss of all decisions, natural logarithm; both of shape (n, k)."""
-    right = np.where(Y, proba, 1 - proba)
-    return float(-np.log(np.clip(right, EPSILON, 1.0)).mean())
-
-
 def _path(
     features: Features,
     y: NDArray[np.intp],
@@ -175,28 +108,6 @@ def affordable_rows(n_classes: int, n_features: int) -> int:
         NEWTON_STEPS * size if solver_for(size) is newton else LBFGS_STEPS
     )
     return int(QUICK_OPERATIONS // per_row)
-
-
-def fit_and_predict_labels(
-    features: Features, Y: NDArray[np.bool_], others: Features, spec: HeadSpec
-) -> NDArray[np.float64]:
-    """Fit each label on some rows as `fit_and_predict` does, and return the probabilities of others.
-
-    Parameters
-    ----------
-    features : ndarray of float32, shape (n, d)
-    Y : ndarray of bool, shape (n, k)
-    others : ndarray of float32, shape (m, d)
-    spec : HeadSpec
-        With a number as C.
-
-    Returns
-    -------
-    ndarray of float64, shape (m, k)
-    """
-    grid = [float(spec.C)]
-    found = [next(_label_path(features, y, spec, others, grid)) for y in Y.T]
-    return np.stack(found, axis=1)
 
 
 def fit_and_predict(
