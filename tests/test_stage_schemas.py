@@ -84,6 +84,7 @@ SOURCES = {
         "tasks/evaluation.py",
         "tasks/changes.py",
         "tasks/previous.py",
+        "pipeline/heads/quick.py",
         "pipeline/heads/search.py",
         *(
             f"pipeline/evaluation/{name}.py"
@@ -91,15 +92,21 @@ SOURCES = {
                 "calibration",
                 "feature_map",
                 "histograms",
+                "kinds",
                 "label_issues",
+                "labels",
                 "learning_curve",
                 "mcnemar",
                 "metrics",
                 "nearest",
+                "per_class",
                 "published",
                 "resampling",
+                "residuals",
                 "slices",
                 "thresholds",
+                "values",
+                "weighted",
             )
         ),
         *(
@@ -113,6 +120,7 @@ SOURCES = {
                 "failures",
                 "figures",
                 "findings",
+                "kinds",
                 "map",
                 "material",
                 "page",
@@ -133,7 +141,7 @@ SOURCES = {
         "pipeline/report/report.schema.json",
         *(
             f"pipeline/report/templates/{name}"
-            for name in ("page.js", "report.html.j2", "report.md.j2")
+            for name in ("metrics.md.j2", "page.js", "report.html.j2", "report.md.j2")
         ),
     ],
     "ExportPredictor": [
