@@ -21,7 +21,7 @@ SAME = ("PrepareDataset", "SplitDataset")
 def previous_run(
     reports: Path, stages: Sequence[Stage], rows: "ScoredRows"
 ) -> Json | None:
-    """Return when it ended, its accuracy and how far this one differs; None where its report is gone.
+    """Return when it ended, its first metric and how far this one differs; None where its report is gone.
 
     Parameters
     ----------
@@ -35,10 +35,12 @@ def previous_run(
     Returns
     -------
     dict or None
-        ``when``, ``key``, ``report`` (its folder), ``changed`` (options that differ), ``accuracy``, and as
-        `pipeline.report.compare.previous` returns them ``difference``, ``mcnemar`` and ``n_changed``.
+        ``when``, ``key``, ``report`` (its folder), ``changed`` (options that differ), ``accuracy`` or whatever is the
+        first metric of its kind, and as `pipeline.report.compare.previous` returns them ``difference``, ``mcnemar`` and
+        ``n_changed``.
     """
     from pipeline.report.compare import previous
+    from pipeline.report.kinds import kind_of
     from pipeline.report.scored import load_scored
 
     for when, theirs in _earlier(reports.parent, stages):
@@ -51,13 +53,13 @@ def previous_run(
             except (CacheError, OSError, ValueError):  # damaged, or of an older version
                 continue
             if found := previous(rows, before):
-                accuracy = report["metrics"]["test"]["accuracy"]
+                headline = kind_of(report).headline
                 return {
                     "when": when,
                     "key": key,
                     "report": f"{reports.name}/{directory.name}",
                     "changed": _changed(stages, theirs),
-                    "accuracy": accuracy,
+                    headline: report["metrics"]["test"][headline],
                     **found,
                 }
     return None

@@ -154,16 +154,18 @@ def _judge(
     note: dict[str, object],
 ) -> Outcome:
     """Compare a run with what is in service."""
+    from pipeline.evaluation.metrics import Scored
     from pipeline.evaluation.noninferiority import non_inferiority
     from pipeline.predictor.file import load_predictor
 
     run = run_report(inventory, name)
+    new = _classes_scored(run)
     old = load_predictor(service.path)
     _check_classes(run.rows.classes, old.classes_.tolist())
     item = _of_digest(inventory, str(note["before"]))
     found = non_inferiority(
-        run.rows.scored,
-        _answers(inventory, item, old, run),
+        new,
+        Scored(new.y, _answers(inventory, item, old, run)),
         margin=spec.margin / 100,
         metric=spec.metric,
         clusters=run.rows.clusters,
@@ -184,6 +186,24 @@ def _judge(
     return Outcome(
         "promoted" if found.is_shown else "refused",
         [first, *_reasons(found), _said_seen(n_seen, found.n)],
+    )
+
+
+def _classes_scored(run: "RunReport") -> "Scored":
+    """Return what a run answers, which must be one class a row.
+
+    Raises
+    ------
+    DataError
+        If it is not.
+    """
+    from pipeline.evaluation.metrics import Scored
+
+    if isinstance(run.rows.scored, Scored):
+        return run.rows.scored
+    raise DataError(
+        f"Run {run.name} is a {run.report['head']['task']}, and only answers of one class a row can be judged. Compare "
+        "the runs (frostbert compare), then move the predictor in service away, after which any is put there."
     )
 
 
@@ -214,10 +234,8 @@ def _of_digest(inventory: Inventory, digest: str) -> Item | None:
 
 def _answers(
     inventory: Inventory, item: Item | None, old: "Predictor", run: "RunReport"
-) -> "Scored":
-    """Return what the predictor in service answers to a run's scored rows: as its own run noted it, else now."""
-    from pipeline.evaluation.metrics import Scored
-
+) -> "NDArray[np.float64]":
+    """Return the probabilities of the predictor in service for a run's scored rows: as its own run noted, else now."""
     proba = None if item is None else _noted(inventory, item, run.rows)
     if proba is None:
         logger.info(
@@ -225,7 +243,7 @@ def _answers(
         )
         proba = old.predict_proba(_texts(run))
     columns = [old.classes_.tolist().index(label) for label in run.rows.classes]
-    return Scored(run.rows.scored.y, proba[:, columns])
+    return proba[:, columns]
 
 
 def _noted(
@@ -240,7 +258,7 @@ def _noted(
                 _, theirs = read_report(item.path.name, report)
                 in_ours, in_theirs = paired_rows(rows, theirs)
                 if len(in_ours) == len(rows.keys):
-                    return theirs.scored.proba[in_theirs]
+                    return theirs.scored.outputs[in_theirs]
     return None
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from pipeline.config import EncoderSpec
 from pipeline.evaluation.metrics import Scored, confusion
 from pipeline.evaluation.slices import UNSEEN
-from pipeline.report.build import METHODS
 from pipeline.report.data import data_lines
+from pipeline.report.kinds import CLASSES
 from pipeline.report.words import headline, summary
 
 Json = dict[str, Any]
@@ -279,7 +279,7 @@ class _Maker:
             ]
             if k == 2
             else [],
-            "methods": METHODS,
+            "methods": CLASSES.methods,
         }
 
     def dataset(self) -> Json:

@@ -10,6 +10,7 @@ from sklearn.metrics import (
     confusion_matrix,
     f1_score,
     log_loss,
+    matthews_corrcoef,
     roc_auc_score,
 )
 
@@ -18,13 +19,11 @@ from pipeline.datasets.targets import class_numbers
 from pipeline.evaluation import baselines, resampling
 from pipeline.evaluation.baselines import shares
 from pipeline.evaluation.metrics import (
-    METRICS,
     Scored,
     confusion,
     differences,
     figures,
     measure,
-    most_confident_errors,
 )
 from pipeline.evaluation.published import published_figures
 from pipeline.evaluation.resampling import wilson
@@ -34,6 +33,8 @@ BY_HAND = Scored(
     np.array([0, 1, 1, 0]),
     np.array([[0.9, 0.1], [0.4, 0.6], [0.8, 0.2], [0.3, 0.7]]),
 )
+
+METRICS = tuple(BY_HAND.metrics)
 
 
 def system(n_classes, n=200, *, seed=0, skill=2):
@@ -54,6 +55,7 @@ def reference(scored):
         "f1_macro": f1_score(y, predicted, average="macro"),
         "roc_auc": roc_auc_score(y, score, multi_class="ovr", average="macro"),
         "log_loss": log_loss(y, proba),
+        "matthews": matthews_corrcoef(y, predicted),
     }
 
 
@@ -362,7 +364,7 @@ def test_most_confident_errors_come_surest_first():
         ),
     )
 
-    errors = most_confident_errors(scored, 4)
+    errors = scored.most_wrong[:4]
 
     assert errors.tolist() == [4, 1, 3, 5]  # an unknown label is an error; 1 = 3
 
@@ -370,7 +372,7 @@ def test_most_confident_errors_come_surest_first():
 def test_most_confident_errors_of_a_perfect_system_are_none():
     scored = Scored(np.array([0, 1]), np.eye(2))
 
-    assert most_confident_errors(scored, 20).tolist() == []
+    assert scored.most_wrong[:20].tolist() == []
 
 
 def tfidf_proba(texts, labels, classes, test_texts):

@@ -10,6 +10,7 @@ from pipeline.evaluation.learning_curve import (
     nested_order,
     subset_sizes,
 )
+from pipeline.evaluation.metrics import RowScores
 from pipeline.evaluation.resampling import Clusters
 
 Y = np.array([0] * 600 + [1] * 200)
@@ -19,7 +20,11 @@ SIZES = [100, 200, 400, 800]
 def answers(accuracy_of, m=2_000):
     """Return a double of fitting: rows are right as often as `accuracy_of` says for so many labels."""
     draws = np.random.default_rng(0).random(m)
-    return lambda rows: draws < accuracy_of(len(rows))
+    return lambda rows: scores(draws < accuracy_of(len(rows)))
+
+
+def scores(right):
+    return RowScores("accuracy", "accuracy", right)
 
 
 def curve(accuracy_of, sizes=SIZES):
@@ -123,7 +128,7 @@ def test_points_are_means_over_seeds_with_their_interval():
 
     def fit_and_score(rows):
         calls.append(rows.tolist())
-        return np.arange(50) < len(rows) / 20
+        return scores(np.arange(50) < len(rows) / 20)
 
     found = curve_of(fit_and_score, 50)
 

@@ -3,6 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from pipeline.evaluation.metrics import RowScores
 from pipeline.evaluation.resampling import Clusters, wilson
 from pipeline.evaluation.slices import (
     MAX_VALUES,
@@ -21,10 +22,16 @@ def members(slices):
     return {one.name: np.flatnonzero(one.rows).tolist() for one in slices}
 
 
+def scores(right):
+    return RowScores("accuracy", "accuracy", np.asarray(right))
+
+
 def measured(rows, right, clusters=None):
     right = np.asarray(right, dtype=bool)
     slices = [Slice("a group", "in", rows), Slice("a group", "out", ~rows)]
-    return measure_slices(slices, right, clusters or Clusters.of_rows(len(right)))
+    return measure_slices(
+        slices, scores(right), clusters or Clusters.of_rows(len(right))
+    )
 
 
 def test_length_slices_are_quartiles():

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.datasets.targets import class_numbers
 from pipeline.evaluation.metrics import Scored, differences, figures, measure
-from pipeline.report.build import METHODS
+from pipeline.report.kinds import CLASSES
 from pipeline.report.render import write_report
 from pipeline.report.words import advice, conclusion, headline, number, summary, verdict
 from tests.pages import Page
@@ -142,7 +142,7 @@ def report():
         ],
         "n_errors": 10,
         "published": [],
-        "methods": METHODS,
+        "methods": CLASSES.methods,
         "run": {"previous": None},
     }
 

@@ -93,6 +93,7 @@ SOURCES = {
         "tasks/evaluation.py",
         "tasks/changes.py",
         "tasks/previous.py",
+        "pipeline/heads/quick.py",
         "pipeline/heads/search.py",
         *(
             f"pipeline/evaluation/{name}.py"
@@ -100,15 +101,21 @@ SOURCES = {
                 "calibration",
                 "feature_map",
                 "histograms",
+                "kinds",
                 "label_issues",
+                "labels",
                 "learning_curve",
                 "mcnemar",
                 "metrics",
                 "nearest",
+                "per_class",
                 "published",
                 "resampling",
+                "residuals",
                 "slices",
                 "thresholds",
+                "values",
+                "weighted",
             )
         ),
         *(
@@ -122,6 +129,7 @@ SOURCES = {
                 "failures",
                 "figures",
                 "findings",
+                "kinds",
                 "map",
                 "material",
                 "page",
@@ -142,7 +150,7 @@ SOURCES = {
         "pipeline/report/report.schema.json",
         *(
             f"pipeline/report/templates/{name}"
-            for name in ("page.js", "report.html.j2", "report.md.j2")
+            for name in ("metrics.md.j2", "page.js", "report.html.j2", "report.md.j2")
         ),
     ],
     "ExportPredictor": [

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.metrics import Scored
+from pipeline.evaluation.metrics import Probable
 from pipeline.evaluation.resampling import SEED, Clusters, resampled_totals
 
 N_BINS = 10
 N_CALIBRATED = 200  # simulated sets of answers of a perfectly calibrated model
 
 
-def calibration(scored: Scored, clusters: Clusters) -> dict[str, Any]:
-    """Return the expected calibration error (ECE) of the predicted class's probability, and its bins [1]_.
+def calibration(scored: Probable, clusters: Clusters) -> dict[str, Any]:
+    """Return the expected calibration error (ECE) of the probabilities of decisions, and its bins [1]_.
 
     Few rows alone give an ECE above 0, and resamples of them a larger one still; so the interval is the basic
     bootstrap's, which mirrors the resamples at the value [2]_. It begins at 0 where a perfectly calibrated model would
@@ -25,8 +25,9 @@ def calibration(scored: Scored, clusters: Clusters) -> dict[str, Any]:
 
     Parameters
     ----------
-    scored : Scored
-        n rows. Labels that no training row has count as wrong.
+    scored : Probable
+        n rows. Of classes the probability of the predicted one is looked at, and labels that no training row has count
+        as wrong; of labels each decision, that a row has one or has it not.
     clusters : Clusters
         Of the n rows.
 
@@ -35,9 +36,10 @@ def calibration(scored: Scored, clusters: Clusters) -> dict[str, Any]:
     dict of JSON values
         ``ece``, ``n_bins``, ``bins`` (empty ones left out) and ``method``.
     """
-    k = scored.proba.shape[1]
-    confidence = scored.proba.max(axis=1)
-    right = scored.predicted == scored.y
+    stated = scored.stated
+    confidence, right, k = stated.confidence, stated.right, stated.k
+    of = np.repeat(clusters.of, len(right) // len(clusters.of))
+    clusters = Clusters(of, clusters.n)
     edges = np.linspace(1 / k, 1.0, N_BINS + 1)
     bins = np.clip(np.searchsorted(edges, confidence, "right") - 1, 0, N_BINS - 1)
     members = bins[:, None] == np.arange(N_BINS)  # (n, bins)
@@ -60,8 +62,8 @@ def calibration(scored: Scored, clusters: Clusters) -> dict[str, Any]:
             if member.any()
         ],
         "method": (
-            f"{N_BINS} bins of equal width from 1/{k} to 1 of the predicted class's probability; 95 % basic bootstrap "
-            f"interval; a perfectly calibrated model would show {by_chance.mean():.3f} on so many rows by chance"
+            f"{N_BINS} bins of equal width from 1/{k} to 1 of {stated.of}; 95 % basic bootstrap interval; a "
+            f"perfectly calibrated model would show {by_chance.mean():.3f} on so many {stated.unit} by chance"
         ),
     }
 

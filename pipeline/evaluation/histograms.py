@@ -1,30 +1,32 @@
-"""How probabilities are distributed: by true class, or for right and wrong answers."""
+"""How probabilities are distributed: by true class or label, or for right and wrong answers."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.evaluation.labels import ScoredLabels
 from pipeline.evaluation.metrics import Scored
 
 N_BINS = 20
 
 
 def score_histograms(
-    scored: Scored, classes: list[str] | list[int]
+    scored: Scored | ScoredLabels, classes: list[str] | list[int]
 ) -> dict[str, Any]:  # Any: JSON values
     """Return counts of probabilities in `N_BINS` bins of equal width from 0 to 1.
 
     Parameters
     ----------
-    scored : Scored
+    scored : Scored or ScoredLabels
     classes : list, length k
 
     Returns
     -------
     dict
         ``of``, what was counted: for two classes the second one's probability, by true class (rows with an unknown
-        label are left out); else the predicted class's, for right and for wrong answers; ``edges``; ``groups``.
+        label are left out); for more the predicted class's, for right and for wrong answers; of several labels a row
+        those of all labels, for rows that have them and rows that do not; ``edges``; ``groups``.
     """
     edges = np.linspace(0, 1, N_BINS + 1).round(2)
 
@@ -32,7 +34,13 @@ def score_histograms(
         counts, _ = np.histogram(values, edges)
         return {"name": name, "counts": [int(count) for count in counts]}
 
-    if len(classes) == 2:
+    if isinstance(scored, ScoredLabels):
+        of = "probability of a label"
+        groups = [
+            group("rows that have it", scored.proba[scored.y]),
+            group("rows that do not", scored.proba[~scored.y]),
+        ]
+    elif len(classes) == 2:
         of = f"probability of {classes[1]}"
         score = scored.proba[:, 1]
         groups = [

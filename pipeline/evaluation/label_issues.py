@@ -37,3 +37,27 @@ def label_issues(
         y, proba, return_indices_ranked_by="self_confidence", n_jobs=1
     )
     return np.asarray(found, dtype=np.int64)
+
+
+def label_set_issues(
+    y: NDArray[np.bool_], proba: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Return the rows of which some label is likely wrong, or missing, the likeliest first [2]_.
+
+    .. [2] A. Thyagarajan, E. Snorrason, C. Northcutt, J. Mueller (2023), Identifying Incorrect Annotations in
+       Multi-Label Classification Data, ICLR workshop on trustworthy ML (arXiv 2211.13895).
+
+    Parameters
+    ----------
+    y : ndarray of bool, shape (n, k)
+        Which labels each row is given.
+    proba : ndarray of float64, shape (n, k)
+        Of models that did not see the row.
+    """
+    from cleanlab.multilabel_classification.filter import find_label_issues
+
+    given = [np.flatnonzero(row).tolist() for row in y]
+    found = find_label_issues(
+        given, proba, return_indices_ranked_by="self_confidence", n_jobs=1
+    )
+    return np.asarray(found, dtype=np.int64)

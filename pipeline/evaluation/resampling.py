@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from pipeline.splitting import containment_groups
 
@@ -115,6 +116,42 @@ def wilson(share: float, n: int) -> tuple[float, float]:
         * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n * n))
     )
     return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
+
+
+def scaled_wilson(
+    value: float, limits: tuple[float, float], n: int
+) -> tuple[float, float]:
+    """Return Wilson's interval of a mean of `n` values within limits: none varies more than one of both limits."""
+    least, most = limits
+    low, high = wilson((value - least) / (most - least), n)
+    return least + (most - least) * low, least + (most - least) * high
+
+
+def mean_interval(
+    values: NDArray[np.float64], clusters: Clusters, limits: tuple[float, float]
+) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of values, by Student's t over clusters of rows.
+
+    The mean is a ratio, of the clusters' sums to their sizes; its variance is that of the linearised ratio [3]_. Values
+    that are all the same, or of a single cluster, do not tell how they vary; then it is `scaled_wilson`.
+
+    .. [3] W. G. Cochran (1977), Sampling Techniques, section 6.4.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n,)
+    clusters : Clusters
+        Of the n rows.
+    limits : (float, float)
+        The least and the largest value that there can be.
+    """
+    value, n = float(values.mean()), clusters.n
+    sums = np.bincount(clusters.of, values - value, minlength=n)
+    error = math.sqrt(n * float(sums @ sums) / max(1, n - 1)) / len(values)
+    if n < 2 or error == 0:
+        return scaled_wilson(value, limits, n)
+    half = float(stdtrit(n - 1, 0.975)) * error
+    return max(limits[0], value - half), min(limits[1], value + half)
 
 
 def paired_interval(

@@ -1,4 +1,4 @@
-"""Accuracy on parts of the scored rows that people can name: long ones, cut ones, ones with rare words.
+"""How well parts of the scored rows are answered that people can name: long ones, cut ones, ones with rare words.
 
 .. [1] R. G. Newcombe (1998), Interval estimation for the difference between independent proportions, Statistics in
    Medicine 17, method 10.
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from pipeline.evaluation.baselines import words_of
+from pipeline.evaluation.metrics import RowScores
 from pipeline.evaluation.resampling import (
     Z95,
     Clusters,
+    mean_interval,
     ratio,
     resampled_totals,
     share_interval,
@@ -167,9 +169,9 @@ def _quartiles(numbers: NDArray[np.float64]) -> list[tuple[str, NDArray[np.bool_
 
 
 def measure_slices(
-    slices: Sequence[Slice], right: NDArray[np.bool_], clusters: Clusters
+    slices: Sequence[Slice], scores: RowScores, clusters: Clusters
 ) -> list[dict[str, Any]]:  # Any: JSON values
-    """Return the accuracy of each slice, and how much it differs from that of all other rows.
+    """Return the mean score of each slice, and how much it differs from that of all other rows.
 
     Empty slices are left out, and groups of which one slice holds all rows. The interval of a difference is made from
     those of both shares [1]_: a slice of a few rows, all right, does not vary from resample to resample.
@@ -178,35 +180,41 @@ def measure_slices(
     ----------
     slices : sequence of Slice
         Of n rows.
-    right : ndarray of bool, shape (n,)
+    scores : RowScores
+        Of the n rows.
     clusters : Clusters
         Of the n rows.
 
     Returns
     -------
     list of dict
-        ``group``, ``name``, ``n``, ``accuracy``, ``difference``, ``is_weak``: whether the slice has at least
-        `MIN_WEAK` clusters of rows and is worse than the others at a level that all slices together keep (Bonferroni).
+        ``group``, ``name``, ``n``, the figure by the name of the metric, ``difference``, ``is_weak``: whether the slice
+        has at least `MIN_WEAK` clusters of rows and is worse than the others at a level that all slices together keep
+        (Bonferroni).
     """
-    shown = [one for one in slices if 0 < one.rows.sum() < len(right)]
+    shown = [one for one in slices if 0 < one.rows.sum() < len(scores.values)]
     if not shown:
         return []
     masks = np.stack([one.rows for one in shown], axis=1)  # (n, slices)
-    inside = _shares(masks, right, clusters)
-    outside = _shares(~masks, right, clusters)
+    inside = _means(masks, scores, clusters)
+    outside = _means(~masks, scores, clusters)
+    most = scores.limits[1] - scores.limits[0]
     limit = float(ndtri(1 - LEVEL / 2 / len(shown))) / Z95
     found = []
     for one, ours, theirs in zip(shown, inside, outside, strict=True):
         difference = ours.value - theirs.value
         down = math.hypot(ours.value - ours.low, theirs.high - theirs.value)
         up = math.hypot(ours.high - ours.value, theirs.value - theirs.low)
-        interval = [max(-1.0, difference - down), min(1.0, difference + up)]
+        interval = [max(-most, difference - down), min(most, difference + up)]
+        worse = (
+            -difference + limit * down if scores.is_error else difference + limit * up
+        )
         found.append(
             {
                 "group": one.group,
                 "name": one.name,
                 "n": ours.n,
-                "accuracy": {
+                scores.metric: {
                     "value": ours.value,
                     "ci95": [ours.low, ours.high],
                     "n": ours.n,
@@ -214,16 +222,16 @@ def measure_slices(
                 "difference": {
                     "value": difference,
                     "ci95": interval,
-                    "n": len(right),
+                    "n": len(scores.values),
                 },
-                "is_weak": ours.n_clusters >= MIN_WEAK and difference + limit * up < 0,
+                "is_weak": ours.n_clusters >= MIN_WEAK and worse < 0,
             }
         )
     return found
 
 
 @dataclass(frozen=True)
-class _Share:
+class _Mean:
     value: float
     low: float
     high: float
@@ -231,10 +239,26 @@ class _Share:
     n_clusters: int
 
 
+def _means(
+    masks: NDArray[np.bool_], scores: RowScores, clusters: Clusters
+) -> list[_Mean]:
+    """Return the mean score of the rows of each mask, masks having shape (n, slices)."""
+    values = scores.values
+    if values.dtype == np.bool_:
+        return _shares(masks, np.asarray(values, dtype=np.bool_), clusters)
+    found = []
+    for mask in masks.T:
+        rows = np.flatnonzero(mask)
+        own, inside = clusters.subset(rows), np.asarray(values[rows], dtype=np.float64)
+        low, high = mean_interval(inside, own, scores.limits)
+        found.append(_Mean(float(inside.mean()), low, high, len(rows), own.n))
+    return found
+
+
 def _shares(
     masks: NDArray[np.bool_], right: NDArray[np.bool_], clusters: Clusters
-) -> list[_Share]:
-    """Return the share of right answers among the rows of each mask, masks having shape (n, slices)."""
+) -> list[_Mean]:
+    """Return the share of right answers among the rows of each mask."""
     samples = np.zeros((1, masks.shape[1]))
     if clusters.n < len(right):
         hits = (masks & right[:, None]).astype(np.float64)
@@ -247,5 +271,5 @@ def _shares(
         n, value = int(rows.sum()), float(right[rows].mean())
         n_clusters = clusters.subset(np.flatnonzero(rows)).n
         low, high = share_interval(value, n, n_clusters, samples[:, i])
-        found.append(_Share(value, low, high, n, n_clusters))
+        found.append(_Mean(value, low, high, n, n_clusters))
     return found

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from pipeline.pages.canvas import shown
 from pipeline.report import words
+from pipeline.report.kinds import CLASSES, kind_of
 from pipeline.report.material import Json
 
 MOST = 5
@@ -11,7 +12,7 @@ LEAK = 0.05  # share of scored rows that stand in training texts
 ISSUES = 0.01  # share of training labels that are likely wrong
 WEAK_MODEL = 0.1  # share of errors out of fold
 CUT = 0.02  # share of rows cut
-WIDE = 0.06  # an interval of accuracy: three points up and down
+WIDE = 0.06  # an interval of the first metric: three points up and down
 RARE, WEAK_RECALL = (
     0.5,
     0.5,
@@ -53,12 +54,13 @@ def advise(report: Json) -> list[str]:
 def _use(report: Json) -> Iterator[str]:
     """Say what makes a model useless, or its probabilities."""
     yield from words.ranks_backwards(report)
-    given = [row["label"] for row in report["per_class"] if row["predicted"]]
-    if len(given) == 1 and len(report["classes"]) > 1:
+    kind = kind_of(report)
+    given = [row["label"] for row in report["per_class"] or [] if row["predicted"]]
+    if len(given) == 1 and len(report["classes"]) > 1 and kind is CLASSES:
         yield (
             f"Every scored row gets the label “{shown(given[0], 40)}”: pass a larger --C, or --class-weight balanced."
         )
-    loss = report["comparison"]["majority"]["log_loss"]
+    loss = report["comparison"][kind.floor].get("log_loss", {"value": None})
     if loss["value"] is not None and loss["ci95"] and loss["ci95"][0] > 0:
         yield (
             "Probabilities are worse than the shares of the classes alone (log loss "
@@ -90,17 +92,22 @@ def _convergence(report: Json) -> Iterator[str]:
 
 
 def _baseline(report: Json) -> Iterator[str]:
-    figure = report["comparison"]["tfidf_logreg"]["accuracy"]
-    points = 100 * figure["value"]
+    kind = kind_of(report)
+    figure, name = (
+        report["comparison"][kind.baseline][kind.headline],
+        words.baseline(kind.baseline),
+    )
+    if figure["value"] is None or not figure["ci95"]:
+        return
     if figure["ci95"][1] < 0:
         yield (
-            f"TF-IDF + logistic regression is better by {-points:.1f} points: {words.advice(report)}; until then, use "
+            f"{name} is better by {kind.number(-figure['value'])}{kind.unit}: {words.advice(report)}; until then, use "
             "TF-IDF."
         )
     elif figure["ci95"][0] <= 0:
         yield (
-            f"The difference to TF-IDF + logistic regression, {points:+z.1f} points, may be chance: "
-            f"{words.undecided(report, 'tfidf_logreg')}."
+            f"The difference to {name}, {kind.number(figure['value'], '+')}{kind.unit}, may be chance: "
+            f"{words.undecided(report, kind.baseline)}."
         )
 
 
@@ -119,18 +126,20 @@ def _more_labels(report: Json) -> Iterator[str]:
     forecast = (report["learning_curve"] or {}).get("forecast", {})
     if (more := forecast.get("more_labels")) is not None:
         yield (
-            f"Label more texts: about {more:,} more are forecast to bring {forecast['points']:.0f} point of accuracy."
+            f"Label more texts: about {more:,} more are forecast to bring {forecast['points']:.0f} point of "
+            f"{kind_of(report).score_name}."
         )
 
 
 def _slices(report: Json) -> Iterator[str]:
     weak = [row for row in report["slices"] if row["is_weak"]]
     few = [row for row in weak if row["n"] <= report["split"]["n_test"] / 2]
-    for row in sorted(few, key=lambda row: float(row["difference"]["value"]))[:1]:
+    kind = kind_of(report)
+    for row in sorted(few, key=lambda row: -abs(row["difference"]["value"]))[:1]:
         yield (
             f"{row['group'].capitalize()}: {row['name']} – such texts are answered worse than the others by "
-            f"{-100 * row['difference']['value']:.1f} points ({words.counted(row['n'], 'row')}): read their errors, "
-            "and label more of them."
+            f"{kind.number(abs(row['difference']['value']))}{kind.score_unit} ({words.counted(row['n'], 'row')}): read "
+            "their errors, and label more of them."
         )
 
 
@@ -142,6 +151,8 @@ def _limit(report: Json) -> Iterator[str]:
 
 
 def _published(report: Json) -> Iterator[str]:
+    if kind_of(report) is not CLASSES:
+        return
     accuracy = report["metrics"]["test"]["accuracy"]
     better = [
         row["value"]
@@ -155,7 +166,7 @@ def _published(report: Json) -> Iterator[str]:
 
 
 def _classes(report: Json) -> Iterator[str]:
-    shown = [row for row in report["per_class"] if row["n"]]
+    shown = [row for row in report["per_class"] or [] if row["n"]]
     average = sum(row["n"] for row in shown) / max(1, len(shown))
     missed = [
         row
@@ -165,9 +176,16 @@ def _classes(report: Json) -> Iterator[str]:
     if missed and report["head"]["class_weight"] == "none":
         n = len(missed)
         yield (
-            f"{n} rare class{'es' if n > 1 else ''} {'are' if n > 1 else 'is'} missed more often than found: try "
+            f"{n} rare {_classes_or_labels(report, n)} {'are' if n > 1 else 'is'} missed more often than found: try "
             "--class-weight balanced."
         )
+
+
+def _classes_or_labels(report: Json, n: int) -> str:
+    one, more = (
+        ("class", "classes") if kind_of(report) is CLASSES else ("label", "labels")
+    )
+    return one if n == 1 else more
 
 
 def _length(report: Json) -> Iterator[str]:
@@ -181,7 +199,7 @@ def _length(report: Json) -> Iterator[str]:
 
 def _probabilities(report: Json) -> Iterator[str]:
     calibration = report["calibration"]
-    if calibration["ece"]["ci95"][0] > LEAK:
+    if calibration and calibration["ece"]["ci95"][0] > LEAK:
         bins = calibration["bins"]
         excess = sum(row["n"] * (row["confidence"] - row["accuracy"]) for row in bins)
         yield (
@@ -191,10 +209,13 @@ def _probabilities(report: Json) -> Iterator[str]:
 
 
 def _size(report: Json) -> Iterator[str]:
-    figure = report["metrics"]["test"]["accuracy"]
+    kind = kind_of(report)
+    figure = report["metrics"]["test"][kind.headline]
+    if not figure["ci95"]:
+        return
     low, high = figure["ci95"]
     if high - low > WIDE:
         yield (
-            f"Score more rows: of {words.counted(figure['n'], 'row')} accuracy may be anything from {low:.3f} to "
-            f"{high:.3f}."
+            f"Score more rows: of {words.counted(figure['n'], 'row')} {kind.headline_name} may be anything "
+            f"from {low:.3f} to {high:.3f}."
         )

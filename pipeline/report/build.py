@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from pipeline.evaluation.calibration import calibration
 from pipeline.evaluation.histograms import score_histograms
+from pipeline.evaluation.kinds import AnyScored, scored_of
 from pipeline.evaluation.metrics import (
     Scored,
     confusion,
@@ -14,15 +15,18 @@ from pipeline.evaluation.metrics import (
     figures,
     measure,
 )
+from pipeline.evaluation.per_class import per_class
 from pipeline.evaluation.published import published_figures
 from pipeline.evaluation.resampling import Clusters
+from pipeline.evaluation.residuals import residuals
 from pipeline.evaluation.thresholds import thresholds
-from pipeline.heads.head import Head
+from pipeline.evaluation.values import ScoredValues
 from pipeline.heads.objective import one_blas_thread
 from pipeline.report.advice import advise
 from pipeline.report.curve import curve
 from pipeline.report.data import data_lines
 from pipeline.report.failures import errors, slices, suspects, text_map
+from pipeline.report.kinds import KINDS
 from pipeline.report.material import Json, Material, ReportInputs
 from pipeline.report.reproduce import reproduce
 from pipeline.report.rounding import float16_effect
@@ -30,21 +34,9 @@ from pipeline.report.words import headline, summary
 from pipeline.storage import disk, read_manifest
 
 SCHEMA_VERSION = 2
-BASELINES = ("majority", "tfidf_logreg")
-METHODS = {
-    "accuracy": "95 % Wilson interval",
-    "f1_macro": "95 % percentile bootstrap over rows, 1,000 resamples, fixed seed; mean over the classes that occur",
-    "roc_auc": "as f1_macro; more than two classes: mean of one against the rest",
-    "log_loss": "as f1_macro; natural logarithm",
-    "comparison": (
-        "ours minus the baseline on the same rows, paired percentile bootstrap; for accuracy, where fewer than 10 rows "
-        "differ, Newcombe's paired interval"
-    ),
-}
-CLUSTERED = {
-    "accuracy": "95 % percentile bootstrap over clusters of rows whose texts are contained in each other",
-    "f1_macro": METHODS["f1_macro"].replace("over rows", "over the same clusters"),
-}
+SECTIONS = (
+    *("per_class", "confusion", "calibration", "thresholds", "scores", "values"),
+)
 
 
 def build_report(inputs: ReportInputs, material: Material) -> Json:
@@ -70,11 +62,10 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
     ours, clusters, head = material.scored, material.clusters, material.head
     measured = measure(ours, clusters)
     others = {
-        name: measure(
-            Scored(ours.y, disk.load_array(inputs.baselines / f"{name}.npy")), clusters
-        )
-        for name in BASELINES
+        path.stem: measure(scored_of(ours.y, disk.load_array(path)), clusters)
+        for path in sorted(inputs.baselines.glob("*.npy"))
     }
+    kind = KINDS[head.task]
     manifest = read_manifest(inputs.dataset)
     facts, limit = manifest["facts"], manifest["key_fields"]["limit"]
     report: Json = {
@@ -91,7 +82,7 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
             **head.params(),
             "n_features": len(head.mean),
             "float16": float16_effect(head, material.features.subset(material.test))
-            if inputs.spec.feature_dtype == "float16"
+            if inputs.spec.feature_dtype == "float16" and head.classes
             else None,
         },
         "classes": head.classes,
@@ -100,26 +91,22 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
         "comparison": {
             name: differences(measured, other) for name, other in others.items()
         },
-        "baseline_details": read_manifest(inputs.baselines)["facts"]["tfidf_logreg"],
+        "baseline_details": read_manifest(inputs.baselines)["facts"].get(
+            kind.baseline, {}
+        ),
         "clusters": _clusters(clusters),
-        "per_class": _per_class(ours, head),
-        "confusion": confusion(ours),
-        "calibration": calibration(ours, clusters),
-        "thresholds": thresholds(ours, head.classes),
-        "scores": score_histograms(ours, head.classes),
+        **_answers(ours, clusters, head.classes),
         "slices": slices(
             material, inputs.spec.max_length, facts["ledger"].get("slice_column")
         ),
         "learning_curve": curve(material),
         "label_issues": suspects(material),
         "map": text_map(material),
-        "unknown_labels": int((ours.y < 0).sum()),
+        "unknown_labels": int(material.unknown.sum()),
         "errors": errors(material),
-        "n_errors": int((ours.predicted != ours.y).sum()),
+        "n_errors": None if ours.right is None else int((~ours.right).sum()),
         "published": [asdict(figure) for figure in published_figures(facts["source"])],
-        "methods": METHODS
-        if clusters.n == len(clusters.of)
-        else {**METHODS, **CLUSTERED},
+        "methods": kind.methods if clusters.n == len(clusters.of) else kind.clustered(),
         "reproduce": reproduce(inputs.command),
     }
     return {
@@ -169,20 +156,21 @@ def _split(inputs: ReportInputs) -> Json:
     }
 
 
-def _per_class(scored: Scored, head: Head) -> list[Json]:
-    rows = []
-    for i, label in enumerate(head.classes):
-        truth, guess = scored.y == i, scored.predicted == i
-        hits = int((truth & guess).sum())
-        n, said = int(truth.sum()), int(guess.sum())
-        rows.append(
-            {
-                "label": label,
-                "n": n,
-                "predicted": said,
-                "precision": hits / said if said else None,
-                "recall": hits / n if n else None,
-                "f1": 2 * hits / (n + said) if n + said else None,
-            }
-        )
-    return rows
+def _answers(
+    scored: AnyScored, clusters: Clusters, classes: list[str] | list[int]
+) -> Json:
+    """Return the sections on answers of a kind; None for those of other kinds."""
+    found: Json = dict.fromkeys(SECTIONS)
+    if isinstance(scored, ScoredValues):
+        return {**found, "values": residuals(scored, clusters)}
+    found |= {
+        "per_class": per_class(scored, classes),
+        "calibration": calibration(scored, clusters),
+        "scores": score_histograms(scored, classes),
+    }
+    if isinstance(scored, Scored):
+        found |= {
+            "confusion": confusion(scored),
+            "thresholds": thresholds(scored, classes),
+        }
+    return found

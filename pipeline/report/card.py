@@ -5,6 +5,7 @@ from typing import Any
 import yaml
 
 from pipeline.report import page, tables, words
+from pipeline.report.kinds import kind_of
 from pipeline.report.render import render
 
 Json = dict[str, Any]  # Any: JSON values
@@ -14,6 +15,16 @@ HUB_METRICS: dict[str, Json] = {
     "f1_macro": {"type": "f1", "args": {"average": "macro"}},
     "roc_auc": {"type": "roc_auc"},
     "log_loss": {"type": "log_loss"},
+    "matthews": {"type": "matthews_correlation"},
+    "f1_micro": {"type": "f1", "args": {"average": "micro"}},
+    "jaccard": {"type": "jaccard"},
+    "subset_accuracy": {"type": "subset_accuracy"},
+    "roc_auc_micro": {"type": "roc_auc", "args": {"average": "micro"}},
+    "roc_auc_micro_thresholded": {"type": "roc_auc_of_answers"},
+    "pearson": {"type": "pearsonr"},
+    "spearman": {"type": "spearmanr"},
+    "r2": {"type": "r_squared"},
+    "mae": {"type": "mae"},
 }
 MOST_LABELS = 20  # of them all are named
 
@@ -38,6 +49,7 @@ def model_card(report: Json) -> str:
         "model_card.md.j2",
         head=head,
         report=whole,
+        kind=kind_of(whole),
         made=tables.made(whole),
         labels=labels[:MOST_LABELS],
         n_more=max(0, len(labels) - MOST_LABELS),
@@ -47,6 +59,8 @@ def model_card(report: Json) -> str:
 def _metadata(report: Json) -> Json:
     """Return what the hub reads of a card."""
     encoder, dataset = report["encoder"], report["dataset"]
+    title = kind_of(report).title.split(" for ")[0]
+    names = words.metrics(report)
     data_repo = dataset["source"].get("hub")
     base = encoder["identity"].get("hub")
     return {
@@ -54,15 +68,15 @@ def _metadata(report: Json) -> Json:
         **({"datasets": [data_repo]} if data_repo else {}),
         "library_name": "frostbert",
         "pipeline_tag": "text-classification",
-        "tags": ["text-classification", "logistic-regression", "frozen-features"],
-        "metrics": [metric["type"] for metric in HUB_METRICS.values()],
+        "tags": ["text-classification", title.replace(" ", "-"), "frozen-features"],
+        "metrics": list(dict.fromkeys(HUB_METRICS[key]["type"] for key in names)),
         "model-index": [{"name": _name(report), "results": [_result(report)]}],
     }
 
 
 def _name(report: Json) -> str:
     encoder = report["encoder"]
-    return f"{report['dataset']['name']}: {encoder['name']} [{encoder['pooling']}] + logistic regression"
+    return f"{report['dataset']['name']}: {encoder['name']} [{encoder['pooling']}] + {kind_of(report).title}"
 
 
 def _result(report: Json) -> Json:
@@ -86,7 +100,7 @@ def _result(report: Json) -> Json:
                 "value": round(measured[key]["value"], 4),
                 "name": f"{name}, {words.number(measured[key])}",
             }
-            for key, name in words.NAMES.items()
+            for key, name in words.metrics(report).items()
             if measured[key]["value"] is not None
         ],
     }

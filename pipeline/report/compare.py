@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.datasets.table import StoredTexts
 from pipeline.errors import DataError, shown
 from pipeline.evaluation.mcnemar import mcnemar
-from pipeline.evaluation.metrics import Measured, Scored, differences, figures, measure
+from pipeline.evaluation.metrics import Measured, differences, figures, measure
+from pipeline.report.kinds import CLASSES, KINDS, Kind, kind_of
 from pipeline.report.material import TEXT_LIMIT, Json, Rows, cut
 from pipeline.report.scored import ScoredRows
-from pipeline.report.words import NAMES, counted
+from pipeline.report.words import counted
 
 N_CHANGED = 100
 
@@ -53,39 +55,41 @@ def compare_reports(a: RunReport, b: RunReport) -> Json:
     -------
     dict
         ``runs``, two of ``name``, ``when``, ``dataset``, ``encoder``, ``pooling``, ``layer``, ``recipe``, ``C``,
-        ``n_fit``, ``n_test`` and ``accuracy`` (a figure, on all rows of the run); ``n``, the rows that both scored;
-        ``metrics``, of each ``a``, ``b`` and ``difference``; ``mcnemar``, where ``b`` counts the rows that only the
-        first run has right, ``c`` only the second; ``verdict``; ``changed``, at most `N_CHANGED` rows whose answer
-        changed, those that became right or wrong first; ``n_changed``.
+        ``n_fit``, ``n_test`` and ``accuracy`` or whatever is the first metric of the kind (a figure, on all rows of the
+        run); ``n``, the rows that both scored; ``metrics``, of each ``a``, ``b`` and ``difference``; ``mcnemar``, where
+        ``b`` counts the rows that only the first run has right, ``c`` only the second, None for a regression;
+        ``verdict``; ``changed``, at most `N_CHANGED` rows whose answer changed, those that became right or wrong, or
+        much better or worse, first; ``n_changed``.
 
     Raises
     ------
     DataError
-        If no row was scored by both.
+        If no row was scored by both, or their labels are of different kinds.
     """
+    kind = _kind_of_both(a, b)
     in_a, in_b = paired_rows(a.rows, b.rows)
     if not len(in_a):
         raise DataError(
             f"{shown(a.name)} and {shown(b.name)} scored no row in common. Compare runs on the same data and split."
         )
     measured_a, measured_b = _measured(a.rows, b.rows, in_a, in_b)
-    right_a, right_b = _right(a.rows)[in_a], _right(b.rows)[in_b]
-    test = mcnemar(right_a, right_b)
+    test = _mcnemar(a.rows, b.rows, in_a, in_b)
     difference = differences(measured_b, measured_a)
     of_a, of_b = figures(measured_a), figures(measured_b)
     answers_a, answers_b = a.rows.answers[in_a], b.rows.answers[in_b]
     changed = np.flatnonzero(answers_a != answers_b)
-    order = np.argsort((right_a == right_b)[changed], kind="stable")
+    moved = np.abs(_scores(a.rows, in_a) - _scores(b.rows, in_b))
+    order = np.argsort(-moved[changed], kind="stable")
     first = changed[order][:N_CHANGED]
     return {
         "runs": [_about(run) for run in (a, b)],
         "n": len(in_a),
         "metrics": {
             name: {"a": of_a[name], "b": of_b[name], "difference": difference[name]}
-            for name in NAMES
+            for name in of_a
         },
         "mcnemar": test,
-        "verdict": verdict(difference["accuracy"], test),
+        "verdict": verdict(difference[kind.headline], test, kind),
         "changed": [
             {**row, "a": answers_a[i], "b": answers_b[i]}
             for i, row in zip(
@@ -94,6 +98,16 @@ def compare_reports(a: RunReport, b: RunReport) -> Json:
         ],
         "n_changed": len(changed),
     }
+
+
+def _kind_of_both(a: RunReport, b: RunReport) -> Kind:
+    kinds = [run.report["head"].get("task", "classification") for run in (a, b)]
+    if kinds[0] != kinds[1]:
+        raise DataError(
+            f"{shown(a.name)} is a {kinds[0]} and {shown(b.name)} a {kinds[1]}, which have no metric in common. "
+            "Compare runs on the same data and --task."
+        )
+    return KINDS[kinds[0]]
 
 
 def paired_rows(a: ScoredRows, b: ScoredRows) -> tuple[Rows, Rows]:
@@ -117,38 +131,47 @@ def previous(now: ScoredRows, before: ScoredRows) -> Json | None:
     Returns
     -------
     dict or None
-        ``difference`` of accuracy, now minus before; ``mcnemar``, the earlier run first; ``n_changed``.
+        ``difference`` of the first metric of the kind, now minus before; ``mcnemar``, the earlier run first, None for a
+        regression; ``n_changed``.
     """
     in_before, in_now = paired_rows(before, now)
     if not len(in_before) == len(before.keys) == len(now.keys):
         return None
-    one, two = _measured(before, now, in_before, in_now, ("accuracy",))
+    metric = next(iter(now.scored.metrics))
+    one, two = _measured(before, now, in_before, in_now, (metric,))
     answers_differ = before.answers[in_before] != now.answers[in_now]
     return {
-        "difference": differences(two, one)["accuracy"],
-        "mcnemar": mcnemar(_right(before)[in_before], _right(now)[in_now]),
+        "difference": differences(two, one)[metric],
+        "mcnemar": _mcnemar(before, now, in_before, in_now),
         "n_changed": int(answers_differ.sum()),
     }
 
 
-def verdict(difference: Json, test: Json) -> str:
-    """Return in a sentence whether the second run is more often right than the first."""
-    points = 100 * difference["value"]
-    low, high = (100 * bound for bound in difference["ci95"])
+def verdict(difference: Json, test: Json | None, kind: Kind = CLASSES) -> str:
+    """Return in a sentence whether the second run is better than the first, by the first metric of their kind."""
+    if difference["value"] is None or not difference["ci95"]:
+        return f"The runs cannot be compared by {kind.headline_name}: {difference.get('reason', 'too few rows')}."
+    value, (low, high) = difference["value"], difference["ci95"]
+    unit = " points of accuracy" if kind is CLASSES else kind.unit
     counts = (
-        f"only the first is right on {counted(test['b'], 'row')}, only the second on {test['c']:,}; "
-        f"McNemar p = {_p(test['p'])}"
+        ""
+        if test is None
+        else (
+            f"; only the first is {kind.right} on {counted(test['b'], 'row')}, only the second on {test['c']:,}; "
+            f"McNemar p = {_p(test['p'])}"
+        )
     )
     if low > 0:
-        how, interval = f"better by {points:.1f} points", f"{low:.1f} to {high:.1f}"
+        how, interval = f"better by {kind.number(value)}", kind.bounds(difference, "")
     elif high < 0:
-        how, interval = f"worse by {-points:.1f} points", f"{-high:.1f} to {-low:.1f}"
+        how = f"worse by {kind.number(-value)}"
+        interval = f"{kind.number(-high)} to {kind.number(-low)}"
     else:
         return (
-            f"The runs cannot be told apart: difference {points:+z.1f} points of accuracy (95 % {low:+z.1f} to "
-            f"{high:+z.1f}, paired; {counts})."
+            f"The runs cannot be told apart: difference {kind.number(value, '+')}{unit} (95 % "
+            f"{kind.bounds(difference)}, paired{counts})."
         )
-    return f"The second run is {how} of accuracy (95 % {interval}, paired; {counts})."
+    return f"The second run is {how}{unit} (95 % {interval}, paired{counts})."
 
 
 def _p(value: float) -> str:
@@ -160,30 +183,39 @@ def _measured(
     b: ScoredRows,
     in_a: Rows,
     in_b: Rows,
-    metrics: Iterable[str] = tuple(NAMES),
+    metrics: Iterable[str] | None = None,
 ) -> tuple[Measured, Measured]:
     clusters = a.clusters.subset(in_a)
     one, two = (
         measure(
-            Scored(rows.scored.y[places], rows.scored.proba[places]),
+            rows.scored.take(places),
             clusters,
-            tuple(metrics),
+            None if metrics is None else tuple(metrics),
         )
         for rows, places in ((a, in_a), (b, in_b))
     )
     return one, two
 
 
-def _right(rows: ScoredRows) -> "np.ndarray[Any, np.dtype[np.bool_]]":
-    return np.asarray(rows.scored.predicted == rows.scored.y)
+def _mcnemar(a: ScoredRows, b: ScoredRows, in_a: Rows, in_b: Rows) -> Json | None:
+    """Return McNemar's test of the answers without any mistake; None of numbers."""
+    right_a, right_b = a.scored.right, b.scored.right
+    if right_a is None or right_b is None:
+        return None
+    return dict(mcnemar(right_a[in_a], right_b[in_b]))
+
+
+def _scores(rows: ScoredRows, places: Rows) -> NDArray[np.float64]:
+    """Return how well some rows are answered."""
+    return rows.scored.row_scores.values[places].astype(np.float64)
 
 
 def _identities(rows: ScoredRows) -> list[tuple[bytes, Any, int]]:
     """Return text key, label and occurrence of each row; rows with an unknown label share the label None."""
     seen: Counter[tuple[bytes, Any]] = Counter()
     found = []
-    for key, y in zip(rows.keys.tolist(), rows.scored.y.tolist(), strict=True):
-        one = (key, rows.classes[y] if y >= 0 else None)
+    for key, label in zip(rows.keys.tolist(), rows.labels.tolist(), strict=True):
+        one = (key, tuple(label) if isinstance(label, list) else label)
         found.append((*one, seen[one]))
         seen[one] += 1
     return found
@@ -191,6 +223,7 @@ def _identities(rows: ScoredRows) -> list[tuple[bytes, Any, int]]:
 
 def _about(run: RunReport) -> Json:
     report = run.report
+    headline = kind_of(report).headline
     return {
         "name": run.name,
         "when": run.when,
@@ -200,17 +233,14 @@ def _about(run: RunReport) -> Json:
         "C": report["head"]["C"],
         "n_fit": report["split"]["n_fit"],
         "n_test": report["split"]["n_test"],
-        "accuracy": report["metrics"]["test"]["accuracy"],
+        headline: report["metrics"]["test"][headline],
     }
 
 
 def _described(a: RunReport, b: RunReport, in_a: Rows, in_b: Rows) -> list[Json]:
     """Return text, label, split and line of rows, from whichever data set is still there."""
     run, places = (a, in_a) if a.table is not None else (b, in_b)
-    labels = [
-        run.rows.classes[y] if y >= 0 else None
-        for y in run.rows.scored.y[places].tolist()
-    ]
+    labels = run.rows.labels[places].tolist()
     if run.table is None:
         return [
             {"text": None, "label": label, "split": None, "line": None}

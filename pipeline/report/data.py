@@ -15,7 +15,7 @@ def data_lines(report: Json) -> list[list[str]]:
     texts = dataset["texts"]
     return [
         ["rows", _rows(dataset)],
-        ["labels", _labels(texts["train_labels"])],
+        ["labels", _labels(dataset)],
         ["texts", _texts(dataset)],
         ["length", _length(texts)],
         ["overlap", _overlap(texts, report["split"]["overlap"])],
@@ -44,8 +44,23 @@ def _rows(dataset: Json) -> str:
     return f"{read:,} read: {', '.join(parts)}; columns {columns}{header}"
 
 
-def _labels(counts: dict[str, int]) -> str:
-    total = sum(counts.values())
+def _labels(dataset: Json) -> str:
+    texts = dataset["texts"]
+    if values := texts.get("train_values"):
+        first, median, third = values["quartiles"]
+        return (
+            f"{values['n']:,} numbers from {values['min']:g} to {values['max']:g}, mean {values['mean']:.3f}, "
+            f"quartiles {first:g}, {median:g}, {third:g}"
+        )
+    if sets := texts.get("train_sets"):
+        n = dataset["splits"]["train"]["rows_used"]
+        several = f"{sets['mean_labels']:.2f} a row on average, none in {sets['without']:,} rows; "
+        return several + _counts(texts["train_labels"], n)
+    counts = texts["train_labels"]
+    return _counts(counts, sum(counts.values()))
+
+
+def _counts(counts: dict[str, int], total: int) -> str:
     largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     shares = [
         f"{word(label)}: {n:,} ({_percent(n, total)})"

@@ -1,13 +1,16 @@
 """Where the model fails: its surest errors, weak slices, likely label errors, and a map."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from pipeline.evaluation.feature_map import feature_map
-from pipeline.evaluation.label_issues import METHOD, label_issues
+from pipeline.evaluation.kinds import AnyScored, scored_of
+from pipeline.evaluation.label_issues import METHOD, label_issues, label_set_issues
+from pipeline.evaluation.labels import ScoredLabels
 from pipeline.evaluation.learning_curve import nested_order
-from pipeline.evaluation.metrics import most_confident_errors
+from pipeline.evaluation.metrics import Scored
 from pipeline.evaluation.nearest import nearest
 from pipeline.evaluation.resampling import SEED
 from pipeline.evaluation.slices import (
@@ -18,8 +21,10 @@ from pipeline.evaluation.slices import (
     overlap_slices,
     rare_word_slices,
 )
-from pipeline.heads.search import affordable_rows, out_of_fold
+from pipeline.evaluation.values import ScoredValues
+from pipeline.heads.quick import quick_out_of_fold, quick_rows
 from pipeline.report.material import Json, Material, Rows, cut
+from pipeline.report.scored import names_of
 from pipeline.splitting import overlap_kinds
 
 N_ERRORS = 20
@@ -29,21 +34,23 @@ N_MAP = 1_500
 N_MAP_FIT = 5_000  # training rows that the axes are found from
 MAP_TEXT_LIMIT = 120  # characters
 NAME_LIMIT = 60  # characters of a column's name, or of a value in it
+# What the classes of a map's discriminants are, where labels are no classes.
+GROUPS: dict[type, str] = {
+    Scored: "",
+    ScoredLabels: "; the classes are the most frequent sets of labels",
+    ScoredValues: "; the classes are quartiles of the value",
+}
 DIGITS = 4  # of a place on the map
 
 
 def errors(material: Material) -> list[Json]:
-    """Return the wrong answers that the model was surest of, with the training texts most like them."""
+    """Return the surest wrong answers, or the largest errors, with the training texts most like them."""
     scored, head = material.scored, material.head
-    wrong = most_confident_errors(scored, N_ERRORS)
+    wrong = scored.most_wrong[:N_ERRORS]
     if not len(wrong):
         return []
     found = [
-        {
-            **row,
-            "predicted": head.classes[int(scored.predicted[i])],
-            "probability": float(scored.proba[i, int(scored.predicted[i])]),
-        }
+        {**row, **_answer(scored, i, head.classes)}
         for i, row in zip(
             wrong.tolist(), material.described(material.test[wrong]), strict=True
         )
@@ -64,8 +71,27 @@ def errors(material: Material) -> list[Json]:
     return found
 
 
+def _answer(scored: AnyScored, i: int, classes: list[str] | list[int]) -> Json:
+    """Return the answer to a row, with its probability or its error."""
+    if isinstance(scored, ScoredValues):
+        return {
+            "predicted": float(scored.values[i]),
+            "error": float(scored.errors[i]),
+        }
+    if isinstance(scored, ScoredLabels):
+        return {
+            "predicted": names_of(scored.predicted[i], classes),
+            "probability": float(scored.surest_mistake[i]),
+        }
+    number = int(scored.predicted[i])
+    return {
+        "predicted": classes[number],
+        "probability": float(scored.proba[i, number]),
+    }
+
+
 def slices(material: Material, max_length: int, column: str | None) -> list[Json]:
-    """Return accuracy by length, what was cut, overlap with training texts, rare words, and the values of a column."""
+    """Return how well parts of the rows are answered: by length, cut, overlap, rare words, and values of a column."""
     n_tokens = material.features.subset(material.test).n_tokens()
     found = [
         *length_slices(n_tokens),
@@ -79,40 +105,45 @@ def slices(material: Material, max_length: int, column: str | None) -> list[Json
             replace(one, name=cut(one.name, NAME_LIMIT))
             for one in column_slices(name, material.slice_values)
         ]
-    right = material.scored.predicted == material.scored.y
-    return measure_slices(found, right, material.clusters)
+    return measure_slices(found, material.scored.row_scores, material.clusters)
 
 
 def suspects(material: Material) -> Json | None:
     """Return training rows whose label is likely wrong; None where that cannot be said.
 
-    Where rows are many, a stratified sample is looked at.
+    Where rows are many, a stratified sample is looked at. Of numbers nothing is said.
     """
-    y, k = material.y_fit, len(material.head.classes)
-    most = affordable_rows(k, material.features.dim)
-    rows = _sample(y, most)
+    y, classes = material.y_fit, material.head.classes
+    if not classes:
+        return None
+    k = len(classes)
+    rows = _sample(material.strata, quick_rows(y, k, material.features.dim))
     features = material.features.take(material.fit[rows])
-    proba = out_of_fold(features, y[rows], material.folds[rows], material.head_spec, k)
-    found = None if proba is None else label_issues(y[rows], proba)
-    if proba is None or found is None:
+    folds = material.folds[rows]
+    proba = quick_out_of_fold(features, y[rows], folds, material.head_spec, k)
+    if proba is None:
+        return None
+    answered = scored_of(y[rows], proba)
+    find = label_set_issues if isinstance(answered, ScoredLabels) else label_issues
+    found = find(y[rows], proba)
+    if found is None or answered.right is None:
         return None
     first = found[:N_ISSUES]
-    suggested = proba[first].argmax(axis=1)
+    described = material.described(material.fit[rows[first]])
     return {
         "n": len(found),
         "n_looked_at": len(rows),
-        "error_rate": float((proba.argmax(axis=1) != y[rows]).mean()),
+        "error_rate": float((~answered.right).mean()),
         "method": METHOD,
         "rows": [
             {
                 **row,
-                "suggested": material.head.classes[int(better)],
-                "probability": float(proba[i, better]),
+                "suggested": answer["predicted"],
+                "probability": answer["probability"],
             }
-            for i, better, row in zip(
-                first.tolist(),
-                suggested.tolist(),
-                material.described(material.fit[rows[first]]),
+            for row, answer in zip(
+                described,
+                (_answer(answered, i, classes) for i in first.tolist()),
                 strict=True,
             )
         ],
@@ -121,7 +152,7 @@ def suspects(material: Material) -> Json | None:
 
 def text_map(material: Material) -> Json | None:
     """Return places of the scored rows, or of a sample of them, on a plane; None where they are too few."""
-    y = material.y_fit
+    y = material.strata
     some = _sample(y, N_MAP_FIT)
     generator = np.random.Generator(np.random.PCG64(SEED))
     shown = np.sort(generator.permutation(len(material.test))[:N_MAP])
@@ -132,7 +163,7 @@ def text_map(material: Material) -> Json | None:
     )
     if found is None:
         return None
-    scored = material.scored
+    scored = material.scored.take(shown)
     points = [
         {
             "x": round(x, DIGITS),
@@ -144,18 +175,28 @@ def text_map(material: Material) -> Json | None:
         for i, (x, y), label, predicted in zip(
             shown.tolist(),
             found["xy"].tolist(),
-            scored.y[shown].tolist(),
-            scored.predicted[shown].tolist(),
+            *_placed(scored),
             strict=True,
         )
     ]
+    groups = GROUPS[type(scored)]
     return {
-        "method": found["method"],
+        "method": f"{found['method']}{groups}",
         "points": points,
         "explained": found["explained"],
     }
 
 
+def _placed(scored: AnyScored) -> tuple[list[Any], list[Any]]:  # Any: see below
+    """Return truth and answer of each row: class numbers, lists of label numbers, or values."""
+    if not isinstance(scored, ScoredLabels):
+        return scored.y.tolist(), scored.predicted.tolist()
+    truth, answers = (
+        [np.flatnonzero(row).tolist() for row in rows] for rows in scored.indicators
+    )
+    return truth, answers
+
+
 def _sample(y: Rows, most: int) -> Rows:
-    """Return at most `most` rows, ascending, of each class its share."""
+    """Return at most `most` rows, ascending, of each stratum its share."""
     return np.sort(nested_order(y, 0)[:most])

@@ -176,9 +176,11 @@ def scores(section: Json) -> str:
     return draw("scores", paint, top=34)
 
 
-def learning_curve(section: Json) -> str:
-    """Return accuracy over training rows with the fitted curve, which goes on beyond them if it forecasts."""
-    points = [one for one in section["points"] if one["accuracy"]["value"] is not None]
+def learning_curve(
+    section: Json, metric: str = "accuracy", name: str = "accuracy"
+) -> str:
+    """Return the mean score over training rows with the fitted curve, which goes on beyond them if it forecasts."""
+    points = [one for one in section["points"] if one[metric]["value"] is not None]
 
     def paint(axes: "Axes") -> None:
         from matplotlib.ticker import FuncFormatter, NullLocator
@@ -186,14 +188,14 @@ def learning_curve(section: Json) -> str:
         x = [one["n"] for one in points]
         axes.set_xscale("log")
         for one in points:
-            if one["accuracy"].get("ci95"):
+            if one[metric].get("ci95"):
                 axes.plot(
                     [one["n"]] * 2,
-                    one["accuracy"]["ci95"],
+                    one[metric]["ci95"],
                     color=LIGHT["blue"],
                     linewidth=2,
                 )
-        values = [one["accuracy"]["value"] for one in points]
+        values = [one[metric]["value"] for one in points]
         axes.plot(x, values, "o", color=LIGHT["blue"], ms=6, label="measured")
         fit = section.get("fit")
         is_forecast = section["forecast"]["more_labels"] is not None
@@ -208,7 +210,7 @@ def learning_curve(section: Json) -> str:
                 linestyle="--",
                 label="fit and forecast" if is_forecast else "fit",
             )
-        axes.set(xlabel="training rows", ylabel="accuracy")
+        axes.set(xlabel="training rows", ylabel=name)
         axes.xaxis.set_minor_locator(NullLocator())
         if x:
             axes.set_xticks(_spread(x))
@@ -218,21 +220,52 @@ def learning_curve(section: Json) -> str:
     return draw("learning-curve", paint, top=34, left=66)  # three decimals
 
 
-def search(points: list[Json], chosen: float) -> str:
-    """Return the log loss of each C that was tried; the chosen one is marked."""
+def values(section: Json) -> str:
+    """Return answers over true values, the darker or larger the more rows, and the mean answer of each tenth."""
+    points, tenths = section["points"], section["residuals"]
+    most = max(one["n"] for one in points)
+
+    def paint(axes: "Axes") -> None:
+        both = [one[key] for one in points for key in ("value", "answer")]
+        ends = [min(both), max(both)]
+        axes.plot(ends, ends, color=LIGHT["soft"], linewidth=1, linestyle="--")
+        axes.scatter(
+            [one["value"] for one in points],
+            [one["answer"] for one in points],
+            s=[10 + 60 * (one["n"] / most if most > 1 else 0) for one in points],
+            color=LIGHT["blue"],
+            alpha=0.35,
+            linewidth=0,
+        )
+        axes.plot(
+            [one["value"] for one in tenths],
+            [one["answer"] for one in tenths],
+            "D-",
+            color=LIGHT["orange"],
+            ms=6,
+            label="means of tenths by the answer",
+        )
+        axes.set(xlabel="true value", ylabel="answer")
+        axes.legend(**LEGEND)
+
+    return draw("values", paint, height=360, top=34)
+
+
+def search(points: list[Json], chosen: float, metric: str, name: str) -> str:
+    """Return the log loss, or whatever was to be small, of each C that was tried; the chosen one is marked."""
 
     def paint(axes: "Axes") -> None:
         from matplotlib.ticker import FuncFormatter, NullFormatter
 
-        x, y = [one["C"] for one in points], [one["log_loss"] for one in points]
+        x, y = [one["C"] for one in points], [one[metric] for one in points]
         axes.plot(x, y, "o-", color=LIGHT["blue"], ms=5)
         for one in points:
             if one["C"] == chosen:
-                axes.plot(chosen, one["log_loss"], "D", color=LIGHT["orange"], ms=10)
+                axes.plot(chosen, one[metric], "D", color=LIGHT["orange"], ms=10)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda C, _: f"{C:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set(xlabel="C (inverse regularisation)", ylabel="log loss (nats)")
+        axes.set(xlabel="C (inverse regularisation)", ylabel=name)
 
     return draw("search", paint, height=230, left=62)
 

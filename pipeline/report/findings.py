@@ -7,24 +7,33 @@ from typing import Any
 
 from pipeline.pages.canvas import shown
 from pipeline.report import words
+from pipeline.report.kinds import CLASSES, Kind, kind_of
 
 Json = dict[str, Any]  # Any: JSON values
-BASELINES = ("tfidf_logreg", "majority")  # the harder one first
 MANY_CLASSES = 6  # above it the confusion matrix is a figure, not a table
 N_PAIRS = 10  # most confused pairs that are listed
 CLEAR_ERROR = 0.0005  # an interval that begins below, so at 0.000 as it is shown, may hold no error
+READ_MAP = {
+    int: "Where crosses gather, the features do not tell the classes apart.",
+    list: "Where crosses gather, the features do not tell which labels a text has.",
+    float: "Where marks mix, the features do not tell the values apart.",
+}
+SEARCHED_BY = {
+    "log_loss": "log loss",
+    "mse": "mean squared error",
+}
 SENSITIVE = 0.05  # below it a p value is called clear
 
 
-def points(figure: Json) -> str:
-    """Return a difference of shares: ``+3.0 points (95 % +1.0 to +5.0)``."""
+def points(figure: Json, kind: Kind = CLASSES, *, is_headline: bool = False) -> str:
+    """Return a difference of the mean over rows, or of the headline: ``+3.0 points (95 % +1.0 to +5.0)``."""
     if figure["value"] is None:
         return words.number(figure)
-    said = f"{100 * figure['value']:+z.1f} points"
+    unit = kind.unit if is_headline else kind.score_unit
+    said = f"{kind.number(figure['value'], '+')}{unit}"
     if not figure.get("ci95"):
         return said
-    low, high = (100 * bound for bound in figure["ci95"])
-    return f"{said} (95 % {low:+z.1f} to {high:+z.1f})"
+    return f"{said} (95 % {kind.bounds(figure)})"
 
 
 def difference(figure: Json) -> str:
@@ -35,12 +44,13 @@ def difference(figure: Json) -> str:
     return f"{figure['value']:+z.3f} ({low:+z.3f} to {high:+z.3f})"
 
 
-def accuracy(report: Json) -> str:
-    """Return the accuracy beside the baselines'."""
-    figures = [("This model", report["metrics"]["test"]["accuracy"])]
+def headline(report: Json) -> str:
+    """Return the first metric beside the baselines'."""
+    metric = kind_of(report).headline
+    figures = [("This model", report["metrics"]["test"][metric])]
     figures += [
-        (words.BASELINE_NAMES[name], report["baselines"][name]["accuracy"])
-        for name in BASELINES
+        (words.baseline(name), report["baselines"][name][metric])
+        for name in words.baselines(report)
     ]
     return "; ".join(f"{name} {words.number(figure)}" for name, figure in figures) + "."
 
@@ -59,20 +69,24 @@ def previous(report: Json) -> str:
     before = report["run"].get("previous")
     if not before:
         return "No earlier run on this data is at hand."
+    kind = kind_of(report)
     said = (
-        f"Previous run on this data: {before['when']} ({before['report']}), accuracy "
-        f"{words.number(before['accuracy'])}."
+        f"Previous run on this data: {before['when']} ({before['report']}), {kind.headline_name} "
+        f"{words.number(before[kind.headline])}."
     )
     if before.get("changed"):
         said = f"{said} Changed since: {'; '.join(before['changed'])}."
     if not before.get("difference"):
         return said
-    test = before["mcnemar"]
-    return (
-        f"{said} This run minus that one, on the same rows: {points(before['difference'])}; "
-        f"{words.counted(before['n_changed'], 'answer')} changed, {test['b']:,} only then right, "
-        f"{test['c']:,} only now ({mcnemar(test)})."
+    said = (
+        f"{said} This run minus that one, on the same rows: "
+        f"{points(before['difference'], kind, is_headline=True)}; "
+        f"{words.counted(before['n_changed'], 'answer')} changed"
     )
+    test = before["mcnemar"]
+    if test is None:
+        return f"{said}."
+    return f"{said}, {test['b']:,} only then {kind.right}, {test['c']:,} only now ({mcnemar(test)})."
 
 
 def mcnemar(test: Json) -> str:
@@ -98,6 +112,8 @@ def pairs(report: Json) -> list[Json]:
 def errors(report: Json) -> str:
     """Return which errors are listed."""
     n, listed = report["n_errors"], len(report["errors"])
+    if n is None:
+        return f"The {words.counted(listed, 'row')} with the largest errors:"
     if listed == n:
         return (
             "The only error:"
@@ -108,7 +124,9 @@ def errors(report: Json) -> str:
 
 
 def confusion(report: Json) -> str:
-    """Return which classes are taken for each other most often."""
+    """Return which classes are taken for each other most often; nothing where answers are no classes."""
+    if report["confusion"] is None:
+        return ""
     found = pairs(report)
     if not found:
         return "No scored row of a known class is taken for another class."
@@ -123,10 +141,12 @@ def slices(report: Json) -> str:
     known = [one for one in weak if one["difference"]["value"] is not None]
     if not known:
         return "No slice is clearly worse than the other rows."
-    worst = min(known, key=lambda one: one["difference"]["value"])
+    worst = max(known, key=lambda one: abs(one["difference"]["value"]))
+    kind = kind_of(report)
     return (
-        f"Weakest: {worst['group']}: {shown(worst['name'], 60)}, accuracy {words.number(worst['accuracy'])} on "
-        f"{words.counted(worst['n'], 'row')}; against all other rows {points(worst['difference'])}."
+        f"Weakest: {worst['group']}: {shown(worst['name'], 60)}, {kind.score_name} "
+        f"{words.number(worst[kind.score])} on {words.counted(worst['n'], 'row')}; against all other rows "
+        f"{points(worst['difference'], kind)}."
     )
 
 
@@ -188,23 +208,43 @@ def scores(section: Json) -> str:
     return f"{section['of'][:1].upper()}{section['of'][1:]}: {said}."
 
 
+def values(section: Json) -> str:
+    """Return how far answers are off where they are low, and where they are high."""
+    low, high = section["residuals"][0], section["residuals"][-1]
+    return (
+        f"The lowest answers, {low['answer']:.3f} on average, are {_off(low['error']['value'])}; the highest, "
+        f"{high['answer']:.3f}, are {_off(high['error']['value'])}."
+    )
+
+
+def _off(error: float) -> str:
+    return f"{abs(error):.3f} too {'high' if error > 0 else 'low'} on average"
+
+
 def feature_map(section: Json) -> str:
     """Return how the map was made and how to read it."""
     said = f"{words.counted(len(section['points']), 'scored row')}"
     if section.get("explained"):
         first, second = (f"{100 * part:.1f} %" for part in section["explained"])
         said += f"; the two axes hold {first} and {second} of the variance"
-    return f"{said}. Where crosses gather, the features do not tell the classes apart."
+    label = section["points"][0]["label"] if section["points"] else 0
+    return f"{said}. {READ_MAP[type(label)]}"
 
 
 def search(report: Json) -> str:
     """Return how the regularisation was found."""
     head = report["head"]
-    best = min(head["search"], key=lambda one: one["log_loss"])
+    by = search_metric(head["search"])
+    best: Json = min(head["search"], key=lambda one: float(one[by]))
     return (
-        f"Smallest cross-validated log loss, {best['log_loss']:.3f}, at C = {best['C']:g}; "
+        f"Smallest cross-validated {SEARCHED_BY[by]}, {best[by]:.3f}, at C = {best['C']:g}; "
         f"taken: C = {head['C']:g} (diamond)."
     )
+
+
+def search_metric(points: list[Json]) -> str:
+    """Return what a search made as small as it could."""
+    return next(name for name in SEARCHED_BY if name in points[0])
 
 
 def share(value: float | None) -> str:

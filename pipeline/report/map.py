@@ -1,9 +1,11 @@
 """The map of the scored rows' features: its figure, and where each point stands in it."""
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 from pipeline.pages.canvas import WIDTH, draw, shown
 from pipeline.pages.colours import LIGHT, SERIES
+from pipeline.report import words
 from pipeline.report.figures import LEGEND
 
 if TYPE_CHECKING:
@@ -18,7 +20,8 @@ MARKERS = ("o", "s", "^", "D")
 def scatter(section: Json, classes: list[Any]) -> str:
     """Return the map as an ``<svg>`` element: a point a row, errors as crosses on top.
 
-    Up to four classes have a colour and a marker each; of more, right and wrong answers.
+    Up to four classes have a colour and a marker each; of more, right and wrong answers. Of several labels a row it is
+    told how many are right, of numbers which quarter they are in.
     """
     points = section["points"]
 
@@ -58,6 +61,15 @@ def places(section: Json) -> list[tuple[float, float]]:
     ]
 
 
+def said(answer: Any, classes: list[Any]) -> str:  # Any: as in a map's points
+    """Return a class, a set of labels or a value of a point, as people read it."""
+    if not classes:
+        return words.label(float(answer))
+    if isinstance(answer, list):
+        return words.label([classes[j] for j in answer])
+    return str(classes[answer]) if answer >= 0 else "(unknown)"
+
+
 def _limits(points: list[Json]) -> dict[str, tuple[float, float]]:
     """Return the ends of both axes."""
     limits = {}
@@ -68,10 +80,49 @@ def _limits(points: list[Json]) -> dict[str, tuple[float, float]]:
     return limits
 
 
-def _groups(
-    points: list[Json], classes: list[Any]
-) -> list[tuple[str | None, str, str, list[Json]]]:
-    """Return name in the legend, colour, marker and points of each group."""
+Group = tuple[str | None, str, str, list[Json]]  # name in the legend, colour, marker
+
+
+def _groups(points: list[Json], classes: list[Any]) -> list[Group]:
+    """Return the points of each group: by class, by how many labels are right, or by value."""
+    if not classes:
+        return _by_value(points)
+    if isinstance(points[0]["label"], list):
+        return _by_match(points)
+    return _by_class(points, classes)
+
+
+def _by_value(points: list[Json]) -> list[Group]:
+    """Return a group for each quarter of the points, by their true value."""
+    ranked = sorted(points, key=lambda one: one["label"])
+    cuts = [ranked[len(ranked) * i // 4 - 1]["label"] for i in range(1, 4)]
+    bounds = sorted(set(cuts))
+    groups: list[list[Json]] = [[] for _ in range(len(bounds) + 1)]
+    for one in points:
+        groups[bisect_left(bounds, one["label"])].append(one)
+    names = [f"up to {bound:g}" for bound in bounds] + [f"above {bounds[-1]:g}"]
+    return list(zip(names, SERIES, MARKERS, groups, strict=False))
+
+
+def _by_match(points: list[Json]) -> list[Group]:
+    """Return points whose labels are all right, some of them, and none."""
+    groups: dict[str, list[Json]] = {"all right": [], "partly": [], "wrong": []}
+    for one in points:
+        if one["label"] == one["predicted"]:
+            groups["all right"].append(one)
+        elif set(one["label"]) & set(one["predicted"]):
+            groups["partly"].append(one)
+        else:
+            groups["wrong"].append(one)
+    looks = (("blue", "o"), ("teal", "s"), ("orange", "x"))
+    return [
+        (name, *look, group)
+        for (name, group), look in zip(groups.items(), looks, strict=True)
+    ]
+
+
+def _by_class(points: list[Json], classes: list[Any]) -> list[Group]:
+    """Return right answers of each class, and wrong ones; of many classes the two alone."""
     right = [one for one in points if one["label"] == one["predicted"]]
     wrong = [one for one in points if one["label"] != one["predicted"]]
     if len(classes) > len(SERIES):

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline.config import EncoderSpec, HeadSpec
 from pipeline.datasets.table import StoredTexts, load_labels, load_slices
-from pipeline.datasets.targets import class_numbers
-from pipeline.evaluation.metrics import Scored
+from pipeline.datasets.targets import targets_of
+from pipeline.evaluation.kinds import AnyScored, scored_of
 from pipeline.evaluation.resampling import Clusters
 from pipeline.features.stored import StoredFeatures
 from pipeline.heads.head import Head, load_head
@@ -22,6 +22,7 @@ from pipeline.storage import disk
 Json = dict[str, Any]  # Any: JSON values
 Rows = NDArray[np.int64]
 TEXT_LIMIT = 600  # characters of a text
+N_SETS = 50  # of labels, told apart where rows are sampled
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Material:
     ----------
     head : Head
     labels : ndarray, shape (n,)
-        Of all rows of the data set: str or int.
+        Of all rows of the data set, as `pipeline.datasets.table.Table` has them.
     fit, test : ndarray of int64
         Row numbers in the data set.
     folds : ndarray of int8
@@ -72,7 +73,7 @@ class Material:
         Of all rows.
     features : StoredFeatures
         Of all rows.
-    scored : Scored
+    scored : Scored, ScoredLabels or ScoredValues
         The rows in `test`.
     texts : list of str
         Of the rows in `test`.
@@ -83,13 +84,13 @@ class Material:
     """
 
     head: Head
-    labels: NDArray[Any]  # Any: int64 or object holding str
+    labels: NDArray[Any]  # Any: int64, float64 or object holding str or tuples
     fit: Rows
     test: Rows
     folds: NDArray[np.int8]
     table: StoredTexts
     features: StoredFeatures
-    scored: Scored
+    scored: AnyScored
     texts: list[str]
     slice_values: list[str | None] | None
     clusters: Clusters
@@ -112,7 +113,7 @@ class Material:
         features = StoredFeatures.of(inputs.features, inputs.root)
         table = StoredTexts(inputs.dataset)
         texts = list(texts_of(table, test))
-        y = class_numbers(labels[test].tolist(), head.classes)
+        y = targets_of(labels[test], head.task, head.classes)
         return cls(
             head=head,
             labels=labels,
@@ -121,16 +122,37 @@ class Material:
             folds=folds,
             table=table,
             features=features,
-            scored=Scored(y, score_stored(head, features.subset(test))),
+            scored=scored_of(y, score_stored(head, features.subset(test))),
             texts=texts,
             slice_values=load_slices(inputs.dataset, test),
             clusters=Clusters.of_texts(texts),
         )
 
     @cached_property
-    def y_fit(self) -> Rows:
-        """Return the class of each row in `fit`."""
-        return class_numbers(self.labels[self.fit].tolist(), self.head.classes)
+    def y_fit(self) -> NDArray[Any]:  # Any: int64, bool or float64
+        """Return what each row in `fit` is to be answered, as `targets_of` does."""
+        return targets_of(self.labels[self.fit], self.head.task, self.head.classes)
+
+    @cached_property
+    def strata(self) -> Rows:
+        """Return the class of each row in `fit`, or its set of labels, or the quartile of its value."""
+        y = self.y_fit
+        if y.dtype == np.int64:
+            return y
+        if y.dtype == np.bool_:
+            return _common_sets(y)
+        cuts = np.quantile(y, [0.25, 0.5, 0.75], method="lower")
+        return np.searchsorted(np.unique(cuts), y)
+
+    @property
+    def unknown(self) -> NDArray[np.bool_]:
+        """Return which rows in `test` have a label that no row in `fit` has."""
+        if self.head.task == "regression":
+            return np.zeros(len(self.test), dtype=bool)
+        known = set(self.head.classes)
+        labels = self.labels[self.test].tolist()
+        sets = labels if self.head.task == "multilabel" else ((one,) for one in labels)
+        return np.array([not known.issuperset(one) for one in sets], dtype=bool)
 
     @property
     def head_spec(self) -> HeadSpec:
@@ -152,7 +174,7 @@ class Material:
         return [
             {
                 "text": cut(row.text, TEXT_LIMIT),
-                "label": label,
+                "label": list(label) if isinstance(label, tuple) else label,
                 "split": row.split,
                 "line": row.line,
             }
@@ -160,6 +182,13 @@ class Material:
                 self.table.at(numbers), self.labels[rows].tolist(), strict=True
             )
         ]
+
+
+def _common_sets(y: NDArray[np.bool_]) -> Rows:
+    """Return the number of each row's set of labels, 0 the most frequent; rare ones share the last."""
+    _, of, counts = np.unique(y, axis=0, return_inverse=True, return_counts=True)
+    rank = np.argsort(np.argsort(-counts, kind="stable"), kind="stable")
+    return np.minimum(rank[of.ravel()], N_SETS).astype(np.int64)
 
 
 def texts_of(table: StoredTexts, rows: Rows) -> Iterator[str]:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.report import figures, findings, map, words
+from pipeline.report.kinds import CLASSES, Kind, kind_of
 
 Json = dict[str, Any]  # Any: JSON values
 SECTIONS: tuple[str, ...] = (
     *("calibration", "thresholds", "scores", "learning_curve", "label_issues"),
-    *("map", "clusters", "reproduce"),
+    *("map", "clusters", "reproduce", "per_class", "confusion", "values"),
 )
 LISTS = ("slices", "advice", "published")
 NO_RUN: Json = {
@@ -44,15 +45,11 @@ def whole(report: Json) -> Json:
 def drawings(report: Json) -> dict[str, Drawing]:
     """Return the figures that a `whole` report has, by name."""
     found = [
-        _accuracy(report),
+        _headline(report),
         _confusion(report),
+        _of_section(report, "values", "Answers beside true values", figures.values),
         _slices(report),
-        _of_section(
-            report,
-            "learning_curve",
-            "Accuracy over training rows",
-            figures.learning_curve,
-        ),
+        _learning_curve(report),
         _of_section(
             report, "calibration", "Stated and true shares", figures.calibration
         ),
@@ -68,13 +65,12 @@ def drawings(report: Json) -> dict[str, Drawing]:
 
 def map_data(report: Json) -> str:
     """Return place, classes and text of each point of the map as JSON that can stand in a page."""
-    section = report["map"]
-    classes = {i: str(label) for i, label in enumerate(report["classes"])}
+    section, classes = report["map"], report["classes"]
     data = [
         [
             *place,
-            classes.get(one["label"], "(unknown)"),
-            classes[one["predicted"]],
+            map.said(one["label"], classes),
+            map.said(one["predicted"], classes),
             one["text"],
         ]
         for place, one in zip(map.places(section), section["points"], strict=True)
@@ -83,31 +79,41 @@ def map_data(report: Json) -> str:
     return text.replace("<", "\\u003c")  # no text can end the script element
 
 
-def _accuracy(report: Json) -> Drawing | None:
-    rows = [("this model", report["metrics"]["test"]["accuracy"])]
+def _headline(report: Json) -> Drawing | None:
+    kind = kind_of(report)
+    rows = [("this model", report["metrics"]["test"][kind.headline])]
     rows += [
-        (words.BASELINE_NAMES[name], report["baselines"][name]["accuracy"])
-        for name in findings.BASELINES
+        (words.baseline(name), report["baselines"][name][kind.headline])
+        for name in words.baselines(report)
     ]
     n_measured = len(rows)
     rows += [
         (f"published: {one['system']}", {"value": one["value"]})
         for one in report["published"]
-        if one["metric"] == "accuracy"
+        if one["metric"] == kind.headline
     ]
     if rows[0][1]["value"] is None:
         return None
     svg = figures.intervals(
         "accuracy",
         rows,
-        unit="accuracy (share right), 95 % interval",
+        unit=f"{_axis(kind)}, 95 % interval",
         hollow=[i >= n_measured for i in range(len(rows))],
     )
-    return Drawing("accuracy", "Accuracy", findings.accuracy(report), svg)
+    title = _capital(kind.headline_name)
+    return Drawing("accuracy", title, findings.headline(report), svg)
+
+
+def _capital(name: str) -> str:
+    return name[:1].upper() + name[1:]
+
+
+def _axis(kind: Kind) -> str:
+    return "accuracy (share right)" if kind is CLASSES else kind.headline_name
 
 
 def _confusion(report: Json) -> Drawing | None:
-    if len(report["classes"]) <= findings.MANY_CLASSES:
+    if not report["confusion"] or len(report["classes"]) <= findings.MANY_CLASSES:
         return None
     svg = figures.confusion(report["confusion"], report["classes"])
     finding = findings.confusion(report)
@@ -118,14 +124,26 @@ def _slices(report: Json) -> Drawing | None:
     rows = report["slices"]
     if not rows:
         return None
+    kind, all_rows = kind_of(report), report["metrics"]["test"]
     svg = figures.intervals(
         "slices",
-        [(f"{one['group']}: {one['name']}", one["accuracy"]) for one in rows],
-        unit="accuracy, 95 % interval; dashed: all rows",
-        line=report["metrics"]["test"]["accuracy"]["value"],
+        [(f"{one['group']}: {one['name']}", one[kind.score]) for one in rows],
+        unit=f"{kind.score_name}, 95 % interval; dashed: all rows",
+        line=all_rows[kind.score]["value"],
         strong=[one["is_weak"] for one in rows],
     )
-    return Drawing("slices", "Accuracy by slice", findings.slices(report), svg)
+    title = f"{_capital(kind.score_name)} by slice"
+    return Drawing("slices", title, findings.slices(report), svg)
+
+
+def _learning_curve(report: Json) -> Drawing | None:
+    kind = kind_of(report)
+
+    def draw(section: Json) -> str:
+        return figures.learning_curve(section, kind.score, kind.score_name)
+
+    title = f"{_capital(kind.score_name)} over training rows"
+    return _of_section(report, "learning_curve", title, draw)
 
 
 def _of_section(
@@ -152,13 +170,16 @@ def _search(report: Json) -> Drawing | None:
     head = report["head"]
     if not head["search"]:
         return None
-    svg = figures.search(head["search"], head["C"])
+    metric = findings.search_metric(head["search"])
+    name = {"log_loss": "log loss (nats)"}.get(metric, findings.SEARCHED_BY[metric])
+    svg = figures.search(head["search"], head["C"], metric, name)
     return Drawing("search", "Search for C", findings.search(report), svg)
 
 
-def comparison(rows: list[tuple[str, Json]]) -> Drawing:
-    """Return the figure of the accuracies of runs."""
-    unit = "accuracy (share right), 95 % interval"
+def comparison(rows: list[tuple[str, Json]], kind: Kind = CLASSES) -> Drawing:
+    """Return the figure of the headline metrics of runs."""
+    unit = f"{_axis(kind)}, 95 % interval"
     svg = figures.intervals("accuracy", rows, unit=unit)
     said = "; ".join(f"{name}: {words.number(figure)}" for name, figure in rows)
-    return Drawing("accuracy", "Accuracy of both runs", f"{said}.", svg)
+    title = f"{_capital(kind.headline_name)} of both runs"
+    return Drawing("accuracy", title, f"{said}.", svg)

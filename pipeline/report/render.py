@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 
 from pipeline.pages.frame import environment
 from pipeline.report import findings, page, words
+from pipeline.report.kinds import CLASSES, KINDS, Kind, kind_of
 from pipeline.report.tables import tables
 from pipeline.storage import disk
 
@@ -37,6 +38,7 @@ def render_html(report: Json) -> str:
     return render(
         "report.html.j2",
         report=whole,
+        kind=kind_of(whole),
         drawings=drawings,
         tables=tables(whole),
         map_data=map_data,
@@ -46,7 +48,8 @@ def render_html(report: Json) -> str:
 def render_markdown(report: Json) -> str:
     """Return the report without figures, in GitHub's Markdown."""
     whole = page.whole(report)
-    return render("report.md.j2", report=whole, tables=tables(whole))
+    kind = kind_of(whole)
+    return render("report.md.j2", report=whole, kind=kind, tables=tables(whole))
 
 
 def render_comparison(comparison: Json) -> str:
@@ -60,15 +63,17 @@ def render_comparison(comparison: Json) -> str:
         ``verdict``, ``changed`` (texts whose predicted label changed) and ``n_changed``.
     """
     runs = comparison["runs"]
+    kind = _kind_compared(comparison)
     rows = [
-        (f"{letter}: {run['name']}", run["accuracy"])
+        (f"{letter}: {run['name']}", run[kind.headline])
         for letter, run in zip("AB", runs, strict=True)
     ]
-    keys = dict.fromkeys(key for run in runs for key in run if key != "accuracy")
+    keys = dict.fromkeys(key for run in runs for key in run if key != kind.headline)
     return render(
         "compare.html.j2",
         comparison=comparison,
-        drawing=page.comparison(rows),
+        kind=kind,
+        drawing=page.comparison(rows, kind),
         run_keys=list(keys),
     )
 
@@ -80,7 +85,14 @@ def render(name: str, **values: object) -> str:
 
 def comparison_markdown(comparison: Json) -> str:
     """Return what `pipeline.report.compare.compare_reports` found, as Markdown."""
-    return render("compare.md.j2", comparison=comparison)
+    kind = _kind_compared(comparison)
+    return render("compare.md.j2", comparison=comparison, kind=kind)
+
+
+def _kind_compared(comparison: Json) -> Kind:
+    """Return the kind of two runs, which is that of the first metric that both have."""
+    run = comparison["runs"][0]
+    return next((kind for kind in KINDS.values() if kind.headline in run), CLASSES)
 
 
 def _write(path: Path, text: str) -> None:
@@ -92,6 +104,7 @@ def _environment() -> Environment:
     found.filters["cell"] = _markdown_cell
     found.filters["unbroken"] = _unbroken
     found.filters["share"] = findings.share
+    found.filters["label"] = words.label
     found.globals.update(words=words, findings=findings)
     return found
 

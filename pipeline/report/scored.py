@@ -2,8 +2,10 @@
 
 ::
 
-    scored.npy     float64 (n, k): probabilities, columns as ``classes`` in ``report.json``
-    labels.npy     int64 (n,): class of each row; -1 for a label that no training row has
+    scored.npy     float64 (n, k): probabilities, columns as ``classes`` in ``report.json``; of a regression (n, 1): the
+                   answers
+    labels.npy     int64 (n,): class of each row; -1 for a label that no training row has; bool (n, k): which labels; or
+                   float64 (n,): values
     keys.npy       S16 (n,): the keys of the texts in the feature store
     rows.npy       int64 (n,): row numbers in the data set
     clusters.npy   int64 (n,): cluster of each row
@@ -16,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.evaluation.kinds import AnyScored, scored_of
+from pipeline.evaluation.labels import ScoredLabels
 from pipeline.evaluation.metrics import Scored
 from pipeline.evaluation.resampling import Clusters
 from pipeline.features.keys import Keys
@@ -32,7 +36,7 @@ class ScoredRows:
     Attributes
     ----------
     classes : list of str or int, length k
-    scored : Scored
+    scored : Scored, ScoredLabels or ScoredValues
         n rows.
     keys : ndarray of S16, shape (n,)
     rows : ndarray of int64, shape (n,)
@@ -41,21 +45,47 @@ class ScoredRows:
     """
 
     classes: list[Any]  # Any: str or int
-    scored: Scored
+    scored: AnyScored
     keys: Keys
     rows: Rows
     clusters: Clusters
 
     @property
     def answers(self) -> NDArray[np.object_]:
-        """Return the predicted label of each row, shape (n,)."""
-        return np.array(self.classes, dtype=object)[self.scored.predicted]
+        """Return the predicted label, list of labels or number of each row, shape (n,)."""
+        if isinstance(self.scored, Scored):
+            return np.array(self.classes, dtype=object)[self.scored.predicted]
+        return _objects(self._said(self.scored.predicted))
+
+    @property
+    def labels(self) -> NDArray[np.object_]:
+        """Return the given label, list of labels or number of each row, shape (n,); None for an unknown label."""
+        if isinstance(self.scored, Scored):
+            return np.array([*self.classes, None], dtype=object)[self.scored.y]
+        return _objects(self._said(self.scored.y))
+
+    def _said(self, values: NDArray[Any]) -> list[Any]:  # Any: bool or float64
+        if isinstance(self.scored, ScoredLabels):
+            return [names_of(row, self.classes) for row in values]
+        return list(values.tolist())
+
+
+def names_of(row: NDArray[np.bool_], classes: list[Any]) -> list[Any]:  # Any: a label
+    """Return the labels that a row has, or is answered with."""
+    return [classes[j] for j in np.flatnonzero(row).tolist()]
+
+
+def _objects(values: list[Any]) -> NDArray[np.object_]:  # Any: lists, or numbers
+    found = np.empty(len(values), dtype=object)
+    for i, value in enumerate(values):
+        found[i] = value
+    return found
 
 
 def save_scored(material: Material, directory: Path) -> None:
     """Write what `load_scored` reads."""
     arrays = (
-        material.scored.proba,
+        material.scored.outputs,
         material.scored.y,
         material.features.subset(material.test).keys,
         material.test,
@@ -78,8 +108,8 @@ def load_scored(
     classes : list
         Of its ``report.json``.
     """
-    proba, y, keys, rows, clusters = (
+    outputs, y, keys, rows, clusters = (
         disk.load_array(directory / f"{name}.npy") for name in FILES
     )
     n = int(clusters.max()) + 1
-    return ScoredRows(classes, Scored(y, proba), keys, rows, Clusters(clusters, n))
+    return ScoredRows(classes, scored_of(y, outputs), keys, rows, Clusters(clusters, n))

@@ -5,10 +5,12 @@ from typing import Any
 
 from pipeline.pages.canvas import shown
 from pipeline.report import findings, words
+from pipeline.report.kinds import kind_of
 
 Json = dict[str, Any]  # Any: JSON values
 Rows = list[list[Any]]  # Any: a label may be a number
 N_WEAKEST = 10
+SEARCH_NAMES = {**findings.SEARCHED_BY, "r2": "R²"}
 POOLING_SOURCES = {
     "option": "as asked for",
     "sentence-transformers": "as the encoder was trained, by its sentence-transformers folder",
@@ -21,6 +23,8 @@ def tables(report: Json) -> dict[str, Any]:  # Any: rows, or names of columns
     return {
         "pair": pairs(report),
         "weakest": weakest(report),
+        "class_columns": class_columns(report),
+        "residual": residuals(report),
         "slice": slices(report),
         "learning": learning(report),
         "calibration": calibration(report),
@@ -28,6 +32,9 @@ def tables(report: Json) -> dict[str, Any]:  # Any: rows, or names of columns
         "score": scores(report),
         "score_columns": score_columns(report),
         "search": search(report),
+        "search_columns": [
+            SEARCH_NAMES.get(name, name) for name in search_columns(report)
+        ],
         "made": made(report),
     }
 
@@ -45,30 +52,55 @@ def pairs(report: Json) -> Rows:
 
 def weakest(report: Json) -> Rows:
     """Return the classes that occur, by their F1, the smallest first."""
-    known = [row for row in report["per_class"] if row["n"] and row["f1"] is not None]
+    known = [
+        row for row in report["per_class"] or [] if row["n"] and row["f1"] is not None
+    ]
+    keys = list(class_columns(report))
     return [
-        [row["label"], f"{row['n']:,}", *_shares(row, "precision", "recall", "f1")]
+        [row["label"], f"{row['n']:,}", *_shares(row, *keys)]
         for row in sorted(known, key=lambda row: row["f1"])[:N_WEAKEST]
+    ]
+
+
+def class_columns(report: Json) -> dict[str, str]:
+    """Return the shares that are told of each class, and their names."""
+    names = {"precision": "precision", "recall": "recall", "f1": "F1"}
+    rows = report["per_class"] or [{}]
+    return {**names, "roc_auc": "ROC AUC"} if "roc_auc" in rows[0] else names
+
+
+def residuals(report: Json) -> Rows:
+    """Return the errors of answers that are numbers, by tenths of the answers."""
+    return [
+        [
+            f"{row['low']:.3f} to {row['high']:.3f}",
+            f"{row['n']:,}",
+            f"{row['value']:.3f}",
+            findings.difference(row["error"]),
+        ]
+        for row in (report["values"] or {}).get("residuals", [])
     ]
 
 
 def slices(report: Json) -> Rows:
     """Return every slice; a weak one is called so."""
+    kind = kind_of(report)
     return [
         [
             f"{row['group']}: {row['name']}{' (weak)' if row['is_weak'] else ''}",
             f"{row['n']:,}",
-            words.number(row["accuracy"]),
-            findings.points(row["difference"]),
+            words.number(row[kind.score]),
+            findings.points(row["difference"], kind),
         ]
         for row in report["slices"]
     ]
 
 
 def learning(report: Json) -> Rows:
-    """Return the accuracy by training rows."""
+    """Return the mean score by training rows."""
+    score = kind_of(report).score
     points = (report["learning_curve"] or {}).get("points", [])
-    return [[f"{one['n']:,}", words.number(one["accuracy"])] for one in points]
+    return [[f"{one['n']:,}", words.number(one[score])] for one in points]
 
 
 def calibration(report: Json) -> Rows:
@@ -113,9 +145,18 @@ def score_columns(report: Json) -> list[str]:
 def search(report: Json) -> Rows:
     """Return every C that was tried."""
     return [
-        [f"{one['C']:g}", *_shares(one, "log_loss", "accuracy")]
+        [f"{one['C']:g}", *_shares(one, *search_columns(report)[1:])]
         for one in report["head"]["search"]
     ]
+
+
+def search_columns(report: Json) -> list[str]:
+    """Return the fields of what was tried: C first, then what was to be small."""
+    points = report["head"]["search"]
+    if not points:
+        return ["C"]
+    first = findings.search_metric(points)
+    return ["C", first, *(key for key in points[0] if key not in {"C", first})]
 
 
 def made(report: Json) -> list[tuple[str, str]]:

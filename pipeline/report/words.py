@@ -3,22 +3,58 @@
 from typing import Any
 
 from pipeline.encoder.certificate import name_of
+from pipeline.report.kinds import CLASSES, kind_of
 
 Json = dict[str, Any]  # Any: JSON values
 
-NAMES = {
-    "accuracy": "accuracy",
-    "f1_macro": "macro F1",
-    "roc_auc": "ROC AUC",
-    "log_loss": "log loss",
-}
+NAMES = CLASSES.names
 BASELINE_NAMES = {
     "majority": "majority class",
     "tfidf_logreg": "TF-IDF + logistic regression",
+    "mean": "training mean",
+    "tfidf_ridge": "TF-IDF + ridge regression",
 }
-
-
+NO_LABEL = "(none)"
 UNDECIDED = 0.2  # an interval of a paired difference that is wider: too few rows were scored to tell
+
+
+def baseline(name: str) -> str:
+    """Return what a baseline is called."""
+    return BASELINE_NAMES.get(name, name.replace("_", " "))
+
+
+def baselines(report: Json) -> list[str]:
+    """Return the names of a report's baselines in the order of tables."""
+    return kind_of(report).order(report["baselines"])
+
+
+def metrics(report: Json) -> dict[str, str]:
+    """Return names of the metrics that a report has, in the order of tables."""
+    found = report["metrics"]["test"]
+    return {key: name for key, name in kind_of(report).names.items() if key in found}
+
+
+def label(value: object) -> str:
+    """Return a label, a set of labels or a number as people read it."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or NO_LABEL
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def how(report: Json) -> str:
+    """Return how the intervals of metrics were made."""
+    kind, methods = kind_of(report), report["methods"]
+    others = methods[kind.bootstrapped]
+    if kind.share is None:
+        return f"Intervals: {others}"
+    name = kind.names[kind.share].capitalize()
+    return f"{name}: {methods[kind.share]}; the others: {others}"
+
+
+def less_is_better(report: Json) -> str:
+    """Return of which metrics less is better."""
+    names = metrics(report)
+    return " and ".join(names[key] for key in ("log_loss", "mae") if key in names)
 
 
 def counted(n: int, noun: str) -> str:
@@ -71,54 +107,65 @@ def numerics(figures: Json) -> str:
 
 
 def conclusion(report: Json) -> str:
-    """Return in a sentence or two what the model is good for: beside always giving one answer, then beside TF-IDF."""
-    figure = report["comparison"]["majority"]["accuracy"]
+    """Return in a sentence or two what the model is good for: beside always answering alike, then beside TF-IDF."""
+    kind = kind_of(report)
+    figure = report["comparison"][kind.floor][kind.floor_metric]
     if figure["value"] is None or not figure["ci95"] or figure["ci95"][0] > 0:
-        return verdict(report, "tfidf_logreg")
-    low, high = (100 * bound for bound in figure["ci95"])
+        return verdict(report, kind.baseline)
+    of = (
+        kind.unit
+        if kind.floor_metric == kind.headline
+        else f" of {kind.names[kind.floor_metric]}"
+    )
     said = (
-        "Not shown to be better than always answering the most frequent label: difference "
-        f"{100 * figure['value']:+z.1f} points (95 % {low:+z.1f} to {high:+z.1f}, paired); "
-        f"{undecided(report, 'majority')}."
+        f"Not shown to be better than {kind.floor_said}: difference {kind.number(figure['value'], '+')}{of} "
+        f"(95 % {kind.bounds(figure)}, paired); {undecided(report, kind.floor, kind.floor_metric)}."
     )
     return " ".join([said, *ranks_backwards(report)])
 
 
 def ranks_backwards(report: Json) -> list[str]:
-    """Return a sentence where the scores order the classes clearly the wrong way round."""
-    auc = report["metrics"]["test"]["roc_auc"]
-    if auc["value"] is None or not auc["ci95"] or auc["ci95"][1] >= 0.5:
-        return []
-    return [
-        f"ROC AUC {number(auc)} is clearly below 0.5: the labels of the scored rows look swapped, or those of training."
-    ]
+    """Return a sentence where the scores order the rows clearly the wrong way round."""
+    figures = report["metrics"]["test"]
+    for key, border in (("roc_auc", 0.5), ("pearson", 0.0)):
+        figure = figures.get(key, {"value": None})
+        if figure["value"] is None or not figure["ci95"] or figure["ci95"][1] >= border:
+            continue
+        name = kind_of(report).names[key]
+        return [
+            f"{name} {number(figure)} is clearly below {border:g}: the labels of the scored rows "
+            "look swapped, or those of training."
+        ]
+    return []
 
 
-def verdict(report: Json, baseline: str) -> str:
-    """Return one sentence on accuracy against a baseline, with the paired interval and what to try."""
-    figure, name = report["comparison"][baseline]["accuracy"], BASELINE_NAMES[baseline]
+def verdict(report: Json, against: str) -> str:
+    """Return one sentence on the headline metric against a baseline, with the paired interval and what to try."""
+    kind = kind_of(report)
+    figure, name = report["comparison"][against][kind.headline], baseline(against)
     if figure["value"] is None:
         return f"Not compared with {name}: {figure.get('reason', 'undefined')}."
-    points, (low, high) = (
-        100 * figure["value"],
-        (100 * bound for bound in figure["ci95"]),
-    )
+    value, (low, high) = figure["value"], figure["ci95"]
     if low > 0:
-        return f"Better than {name} by {points:.1f} points (95 % {low:.1f} to {high:.1f}, paired)."
+        return f"Better than {name} by {kind.number(value)}{kind.unit} (95 % {kind.bounds(figure, '')}, paired)."
     if high < 0:
-        worse = f"Worse than {name} by {-points:.1f} points (95 % {-high:.1f} to {-low:.1f}, paired)"
+        fall = f"{kind.number(-high)} to {kind.number(-low)}"
+        worse = f"Worse than {name} by {kind.number(-value)}{kind.unit} (95 % {fall}, paired)"
         return f"{worse}: {advice(report)}."
-    if report["metrics"]["test"]["accuracy"]["value"] == 1.0 and points == 0.0:
-        return f"Level with {name}: both answer every row right. A larger or harder test would tell them apart."
+    if report["metrics"]["test"][kind.headline]["value"] == 1.0 and value == 0.0:
+        return f"Level with {name}: both answer every row {kind.right}. A larger or harder test would tell them apart."
     return (
-        f"Not distinguishable from {name}: difference {points:+z.1f} points (95 % {low:+z.1f} to {high:+z.1f}, "
-        f"paired); {undecided(report, baseline)}."
+        f"Not distinguishable from {name}: difference {kind.number(value, '+')}{kind.unit} "
+        f"(95 % {kind.bounds(figure)}, paired); {undecided(report, against)}."
     )
 
 
-def undecided(report: Json, baseline: str) -> str:
-    """Return what to do where the model may be better than a baseline, or worse: score more rows, or try another."""
-    figure = report["comparison"][baseline]["accuracy"]
+def undecided(report: Json, against: str, metric: str | None = None) -> str:
+    """Return what to do where the model may be better than a baseline, or worse: score more rows, or try another.
+
+    The difference is that of a metric; None: of the headline.
+    """
+    figure = report["comparison"][against][metric or kind_of(report).headline]
     low, high = figure["ci95"]
     if high - low > UNDECIDED:
         return f"{counted(figure['n'], 'scored row')} cannot tell: score more"
@@ -136,20 +183,29 @@ def advice(report: Json) -> str:
 
 
 def headline(report: Json) -> str:
-    """Return the accuracy with its interval and the two baselines', on one line."""
-    test = report["metrics"]["test"]["accuracy"]
+    """Return the first metric with its interval and the baselines', on one line."""
+    kind = kind_of(report)
+    test = report["metrics"]["test"][kind.headline]
     others = ", ".join(
-        f"{BASELINE_NAMES[name]} {figures['accuracy']['value']:.3f}"
-        for name, figures in report["baselines"].items()
+        f"{baseline(name)} {value(figures[kind.headline])}"
+        for name, figures in sorted(report["baselines"].items())
     )
-    return f"accuracy {number(test)} on {counted(test['n'], 'row')}; {others}"
+    return (
+        f"{kind.headline_name} {number(test)} on {counted(test['n'], 'row')}; {others}"
+    )
+
+
+def value(figure: Json) -> str:
+    """Return a figure without its interval, or a dash."""
+    return "–" if figure["value"] is None else f"{figure['value']:.3f}"
 
 
 def summary(report: Json) -> str:
-    """Return the headline figures with their intervals, and the verdict, as a few lines of text."""
-    figures = report["metrics"]["test"]
-    width = max(map(len, NAMES.values()))
-    lines = [f"{name:<{width}}  {number(figures[key])}" for key, name in NAMES.items()]
+    """Return the first figures with their intervals, and the verdict, as a few lines of text."""
+    kind, figures = kind_of(report), report["metrics"]["test"]
+    brief = list(kind.names.items())[: kind.n_brief]
+    width = max(len(name) for _, name in brief)
+    lines = [f"{name:<{width}}  {number(figures[key])}" for key, name in brief]
     split = report["split"]
     which = split["scored"] if split["mode"] == "official" else "held-out"
     where = counted(split["n_test"], f"{which} row")
