@@ -15,6 +15,7 @@ class FitBaselines(SplitOptions, DatasetOptions, Stage):
     """Always the same answer, and TF-IDF with a linear model: ``baselines/<slug>-<key>/``."""
 
     folder = "baselines"
+    schema = 2
 
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:
