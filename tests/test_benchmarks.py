@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from benchmarks.coverage import World, coverage
+from benchmarks.coverage import (
+    World,
+    coverage,
+    coverage_of_kinds,
+    draw_labels,
+    draw_values,
+    truth_of_kinds,
+)
 from benchmarks.encoding import (
     REFERENCE,
     TARGETS,
@@ -246,6 +253,19 @@ def test_coverage_counts_the_intervals_that_hold_the_truth():
     assert all(
         0 <= count <= 4 for counts in found.values() for count in counts.values()
     )
+
+
+def test_coverage_knows_the_truth_of_labels_and_values():
+    generator = np.random.default_rng(0)
+    truth = truth_of_kinds()
+
+    labels, values = (draw(generator, 200_000) for draw in (draw_labels, draw_values))
+
+    micro = f1_score(labels.y, labels.predicted, average="micro")
+    assert micro == pytest.approx(truth["f1_micro"], abs=0.005)
+    correlation = np.corrcoef(values.y, values.values)[0, 1]
+    assert correlation == pytest.approx(truth["pearson"], abs=0.005)
+    assert set(coverage_of_kinds(2, 100)) == set(truth)
 
 
 def test_the_searched_store_is_read_by_both_systems(tmp_path):

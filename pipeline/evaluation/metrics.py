@@ -32,6 +32,7 @@ from pipeline.evaluation.resampling import (
 
 # Clusters with rows that only one of two systems has right: with fewer a bootstrap of a share says too little.
 FEW = 10
+ROUNDING = 1e-13
 SAME = 1e-9  # resamples that differ by less differ by rounding
 
 
@@ -367,7 +368,7 @@ def _difference_interval(
     low, high = percentiles(samples)
     if _varies(low, high):
         return [low, high]
-    if not samples.any():  # the same answers to every row
+    if np.abs(samples).max() < ROUNDING:  # the same answers to every row
         return [0.0, 0.0]
     a, b = _interval(ours, name), _interval(theirs, name)
     if limits is None or a is None or b is None:

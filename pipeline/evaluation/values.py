@@ -69,8 +69,8 @@ class ScoredValues:
         """Return Pearson's and Spearman's correlation, R² and the mean absolute error."""
         y, values, n = self.y, self.values, len(self.y)
         size = np.abs(self.errors)
-        flat = "the true values are all the same"
-        constant = "the true values, or the answers, are all the same"
+        flat = "the true values do not vary"
+        constant = "the answers or the true values do not vary"
         return {
             "pearson": Metric(
                 lambda w: weighted.pearson(y, values, w),

@@ -77,7 +77,7 @@ def _texts(dataset: Json) -> str:
     said = [
         f"{empty:,} empty",
         f"{texts['duplicates']:,} duplicates",
-        f"{texts['conflicting']:,} with several labels"
+        f"{texts['conflicting']:,} with {'different values' if 'train_values' in texts else 'several labels'}"
         + _places(texts["conflicts"][:1]),
         f"{control['rows']:,} with control characters"
         + _places([{"rows": control["first"][:2]}] if control["rows"] else []),

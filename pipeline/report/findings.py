@@ -102,7 +102,7 @@ def pairs(report: Json) -> list[Json]:
     classes = report["classes"]
     found = [
         {"label": classes[i], "predicted": classes[j], "n": count}
-        for i, row in enumerate(report["confusion"])
+        for i, row in enumerate(report["confusion"] or [])
         for j, count in enumerate(row)
         if i != j and count
     ]

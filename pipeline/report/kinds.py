@@ -173,13 +173,13 @@ LABELS = Kind(
     share="subset_accuracy",
     bootstrapped="f1_micro",
     methods={
-        "f1_micro": f"{_INTERVAL}; all decisions, of a row for a label, together",
+        "f1_micro": _INTERVAL,
         "f1_macro": "as f1_micro; mean over the labels that occur",
         "jaccard": (
             "as f1_micro; mean over the rows of labels in both over labels in either, truth and answer; 1 for two "
             "empty sets"
         ),
-        "subset_accuracy": "rows whose labels are all right; 95 % Wilson interval",
+        "subset_accuracy": "95 % Wilson interval; share of rows whose labels are all right",
         "accuracy": "as f1_micro; share of right decisions (1 - Hamming loss)",
         "roc_auc": "as f1_micro; mean over the labels",
         "roc_auc_micro": "as f1_micro; from probabilities",
@@ -192,8 +192,8 @@ LABELS = Kind(
 VALUES = Kind(
     title="ridge regression",
     names={
-        "pearson": "Pearson correlation",
-        "spearman": "Spearman correlation",
+        "pearson": "Pearson r",
+        "spearman": "Spearman ρ",
         "r2": "R²",
         "mae": "mean absolute error",
     },
@@ -201,8 +201,8 @@ VALUES = Kind(
     score="mae",
     scale=1,
     digits=3,
-    unit=" of Pearson correlation",
-    score_unit="",
+    unit=" of Pearson r",
+    score_unit=" of absolute error",
     baseline="tfidf_ridge",
     floor="mean",
     floor_metric="r2",

@@ -11,7 +11,7 @@ from pipeline.report.kinds import CLASSES, Kind, kind_of
 Json = dict[str, Any]  # Any: JSON values
 SECTIONS: tuple[str, ...] = (
     *("calibration", "thresholds", "scores", "learning_curve", "label_issues"),
-    *("map", "clusters", "reproduce", "per_class", "confusion", "values"),
+    *("map", "clusters", "reproduce", "per_class", "confusion", "values", "n_errors"),
 )
 LISTS = ("slices", "advice", "published")
 NO_RUN: Json = {
