@@ -33,11 +33,12 @@ SOURCES = {
                 "sources",
                 "table",
                 "text",
+                "text_cells",
                 "typed",
             )
         ),
     ],
-    "SplitDataset": ["tasks/split.py", "pipeline/splitting.py"],
+    "SplitDataset": ["tasks/split.py", "pipeline/splitting.py", "pipeline/pairs.py"],
     "ExtractFeatures": [
         "tasks/features.py",
         "pipeline/features/keys.py",
@@ -67,6 +68,7 @@ SOURCES = {
         "pipeline/encoder/quantize.py",
         "pipeline/encoder/quantized.py",
         "pipeline/encoder/calibration.txt",
+        "pipeline/encoder/pairs.py",
         "pipeline/encoder/pooling.py",
         "pipeline/encoder/tokens.py",
     ],
@@ -79,7 +81,11 @@ SOURCES = {
         "pipeline/heads/solvers.py",
         "pipeline/heads/streaming.py",
     ],
-    "FitBaselines": ["tasks/baselines.py", "pipeline/evaluation/baselines.py"],
+    "FitBaselines": [
+        "tasks/baselines.py",
+        "pipeline/evaluation/baselines.py",
+        "pipeline/evaluation/terms.py",
+    ],
     "EvaluateModel": [
         "tasks/evaluation.py",
         "tasks/changes.py",

@@ -2,15 +2,16 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import isnan
 from typing import Any
 
 from pipeline.config import DatasetSpec
 from pipeline.datasets.columns import Columns
 from pipeline.datasets.raw import Batch, Cells, Lines, RawTable
+from pipeline.datasets.text_cells import TextCells, are_plain, is_missing
 from pipeline.errors import DataError, shown
+from pipeline.pairs import Text
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ class Rows:
 
     Attributes
     ----------
-    texts : list of str
+    texts : sequence of str or of Pair
     labels : list of int or list of str
     lines : list of int
         As in `pipeline.datasets.raw.Batch`.
@@ -33,7 +34,7 @@ class Rows:
         What stands in the column to slice by, as a text; None where a cell is empty.
     """
 
-    texts: list[str]
+    texts: Sequence[Text]
     labels: list[Label]
     lines: list[int]
     slices: list[str | None] | None = None
@@ -63,10 +64,12 @@ class SplitRows:
     ) -> None:
         self._raw, self._split, self._spec, self._kinds = raw, split, spec, kinds
         self._columns = columns
+        self._texts = [
+            TextCells(name, spec.empty_text, is_of_pair=len(columns.texts) > 1)
+            for name in columns.texts
+        ]
         self._n = self._used = 0
-        self._empty, self._unnamed, self._hidden = Lines(), Lines(), Lines()
-        self._no_text, self._too_large = Lines(), Lines()
-        self._text_kind = ""
+        self._unnamed, self._hidden, self._too_large = Lines(), Lines(), Lines()
         self._kind_lines: dict[str, int] = {}  # the first line of each type of label
         self._trimmed = 0
 
@@ -80,32 +83,34 @@ class SplitRows:
 
     def _clean(self, batch: Batch) -> Rows:
         self._n += len(batch.lines)
-        cells, labels, *further = batch.columns
+        n_texts = len(self._texts)
+        texts = batch.columns[:n_texts]
+        labels, *further = batch.columns[n_texts:]
         slices = [_slice_of(cell) for cell in further[0]] if further else None
-        if self._is_plain(cells, labels):
+        if self._is_plain(texts, labels):
             self._used += len(batch.lines)
-            return Rows(cells, labels, batch.lines, slices)
-        rows = Rows([], [], [], None if slices is None else [])
-        for i, (text, label, line) in enumerate(
-            zip(cells, labels, batch.lines, strict=True)
-        ):
-            good_text = self._text_of(text, line)
-            good_label = self._label_of(label, line)
-            if good_text is None or good_label is None:
-                continue
-            rows.texts.append(good_text)
-            rows.labels.append(good_label)
-            rows.lines.append(line)
-            if slices is not None and rows.slices is not None:
-                rows.slices.append(slices[i])
-        self._used += len(rows.lines)
-        return rows
+            return Rows(_rows_of(texts), labels, batch.lines, slices)
+        columns = [
+            [column.text_of(*cell) for cell in zip(cells, batch.lines, strict=True)]
+            for column, cells in zip(self._texts, texts, strict=True)
+        ]
+        found = map(self._label_of, labels, batch.lines)
+        kept = [
+            (i, label)
+            for i, (*row, label) in enumerate(zip(*columns, found, strict=True))
+            if label is not None and None not in row
+        ]
+        self._used += len(kept)
+        return Rows(
+            _rows_of([[cells[i] for i, _ in kept] for cells in columns]),
+            [label for _, label in kept],
+            [batch.lines[i] for i, _ in kept],
+            None if slices is None else [slices[i] for i, _ in kept],
+        )
 
-    def _is_plain(self, texts: Cells, labels: Cells) -> bool:
+    def _is_plain(self, texts: list[Cells], labels: Cells) -> bool:
         """Tell, in a fraction of the time that a look at each row takes, whether all rows are as they should be."""
-        if set(map(type, labels)) not in ({str}, {int}) or set(map(type, texts)) != {
-            str
-        }:
+        if set(map(type, labels)) not in ({str}, {int}):
             return False
         distinct = set(labels)
         kind = type(labels[0]).__name__
@@ -118,24 +123,10 @@ class SplitRows:
                 label.strip() and (label == label.strip() or not self._raw.is_text)
                 for label in distinct
             )
-        if not valid or "" in set(map(str.strip, texts)):
+        if not valid or not all(map(are_plain, texts)):
             return False
         self._kinds.add(kind)
         return True
-
-    def _text_of(self, text: Any, line: int) -> str | None:  # Any: a cell
-        """Return the text, ``""`` for a missing one; None if the row is left out."""
-        if is_missing(text):
-            text = ""
-        if not isinstance(text, str):
-            self._no_text.add(line)
-            self._text_kind = self._text_kind or type(text).__name__
-            return None
-        if not text.strip():
-            self._empty.add(line)
-            if self._spec.empty_text == "drop":
-                return None
-        return text
 
     def _label_of(self, label: Any, line: int) -> Label | None:  # Any: a cell
         if is_missing(label) or (isinstance(label, str) and not label.strip()):
@@ -173,7 +164,8 @@ class SplitRows:
             Names the first lines of the first kind of bad row.
         """
         notes: dict[str, object] = {**self._raw.notes, "rows_read": self._n}
-        ignored = [name for name in self._raw.names if name not in self._columns]
+        read = self._columns.read
+        ignored = [name for name in self._raw.names if name not in read]
         if ignored:
             notes["ignored_columns"] = ignored
         if self._hidden.count and self._hidden.count == self._n:
@@ -187,20 +179,13 @@ class SplitRows:
         self._settle_doubts(counts)
         if self._trimmed:
             notes["labels_trimmed"] = self._trimmed
-        return {**notes, "empty_texts": self._empty.count, "rows_used": self._used}
+        empty = sum(column.empty.count for column in self._texts)
+        return {**notes, "empty_texts": empty, "rows_used": self._used}
 
     def _refuse(self) -> None:
         path = self._raw.path
-        if self._no_text.count:
-            raise DataError(
-                f"Column {self._columns.text!r} of {path} holds {self._text_kind} values, expected texts: "
-                f"rows {self._no_text}. Pass --text-column."
-            )
-        if self._empty.count and self._spec.empty_text == "error":
-            raise DataError(
-                f"{self._empty.count:,} empty texts in {path}: lines {self._empty}. "
-                "Fill them, or pass --empty-text drop (or keep)."
-            )
+        for column in self._texts:
+            column.refuse(path)
         if self._unnamed.count:
             raise DataError(
                 f"{self._unnamed.count:,} rows of {path} have no label: lines {self._unnamed}. "
@@ -261,11 +246,14 @@ class SplitRows:
             )
 
 
+def _rows_of(columns: list[Cells]) -> Sequence[Text]:
+    """Return the texts of one column, or the pairs of two."""
+    if len(columns) == 1:
+        return columns[0]
+    first, second = columns
+    return list(zip(first, second, strict=True))
+
+
 def _slice_of(cell: Any) -> str | None:  # Any: a cell
     """Return a cell of the column to slice by as a text; None where it is empty."""
     return None if is_missing(cell) else str(cell).strip() or None
-
-
-def is_missing(value: object) -> bool:
-    """Tell whether a cell holds nothing: None or NaN."""
-    return value is None or (isinstance(value, float) and isnan(value))

@@ -10,19 +10,26 @@ from pipeline.datasets.text import LABEL_NAMES, TEXT_NAMES
 from pipeline.errors import DataError, shown
 
 MANY_COLUMNS = 50  # as many as a message lists
+PAIR_SIGN = ","  # between the names of the two columns of a pair
 
 
 class Columns(NamedTuple):
-    """The names of the columns that are read; `slices` is None where none was asked for."""
+    """The names of the columns that are read: a text or a pair; `slices` is None where none was asked for."""
 
-    text: str
+    texts: tuple[str, ...]
     label: str
     slices: str | None = None
 
     @property
     def read(self) -> list[str]:
         """Return the names, in order, without None."""
-        return [name for name in self if name is not None]
+        further = [] if self.slices is None else [self.slices]
+        return [*self.texts, self.label, *further]
+
+    @property
+    def text(self) -> str:
+        """Return what people call the text: its column, or both of a pair as ``A,B``."""
+        return PAIR_SIGN.join(self.texts)
 
 
 def choose_columns(raw: RawTable, spec: DatasetSpec) -> Columns:
@@ -40,18 +47,19 @@ def choose_columns(raw: RawTable, spec: DatasetSpec) -> Columns:
             f"Only one column in {raw.path}: {shown(example)}. "
             "Pass --separator with what stands between text and label."
         )
-    text = find_column(raw, spec.text_column, TEXT_NAMES, "text-column")
+    texts = _find_texts(raw, spec.text_column)
     label = find_column(raw, spec.label_column, LABEL_NAMES, "label-column")
-    if len(names) == 2 and (text is None or label is None):
-        if text is None and label is None:
-            text = _wordier(raw)
-        text = text or next(name for name in names if name != label)
-        label = label or next(name for name in names if name != text)
-    if text is None or label is None:
-        raise _unclear(raw, "text" if text is None else "label")
-    if text == label:
+    if len(names) == 2 and not texts:
+        texts = (
+            next((name for name in names if label and name != label), _wordier(raw)),
+        )
+    if len(names) == len(texts) + 1:
+        label = label or next(name for name in names if name not in texts)
+    if not texts or label is None:
+        raise _unclear(raw, "label" if texts else "text")
+    if label in texts:
         raise DataError(
-            f"Column {text!r} of {raw.path} cannot be both text and label. Pass --label-column."
+            f"Column {label!r} of {raw.path} cannot be both text and label. Pass --label-column."
         )
     slices = None
     if spec.slice_column:
@@ -60,15 +68,15 @@ def choose_columns(raw: RawTable, spec: DatasetSpec) -> Columns:
             raise DataError(
                 f"--slice-column has to name a column of {raw.path}: {described(raw)}."
             )
-    if slices in (text, label):
+    if slices in (*texts, label):
         raise DataError(
             f"Column {slices!r} of {raw.path} is the text or the label already. Pass another --slice-column."
         )
-    return Columns(text, label, slices)
+    return Columns(texts, label, slices)
 
 
-def choose_text_column(raw: RawTable, spec: DatasetSpec) -> str:
-    """Return the name of the text column of rows that need no label: the only one, or what training would take.
+def choose_text_columns(raw: RawTable, spec: DatasetSpec) -> tuple[str, ...]:
+    """Return the names of the text columns of rows that need no label: the only one, or what training would take.
 
     Raises
     ------
@@ -76,15 +84,46 @@ def choose_text_column(raw: RawTable, spec: DatasetSpec) -> str:
         If the options and the known names leave it open; lists the columns.
     """
     names = raw.names
-    text = find_column(raw, spec.text_column, TEXT_NAMES, "text-column")
-    if text is None and len(names) == 1:
-        text = names[0]
-    if text is None and len(names) == 2:
+    texts = _find_texts(raw, spec.text_column)
+    if not texts and len(names) == 1:
+        texts = (names[0],)
+    if not texts and len(names) == 2:
         label = find_column(raw, "auto", LABEL_NAMES, "label-column")
         text = next((n for n in names if label and n != label), None) or _wordier(raw)
-    if text is None:
+        texts = (text,)
+    if not texts:
         raise _unclear(raw, "text")
-    return text
+    return texts
+
+
+def names_in(option: str) -> tuple[str, ...]:
+    """Return every column that ``--text-column`` may mean: the whole word, and its parts where it holds a comma."""
+    parts = option.split(PAIR_SIGN)
+    return (option,) if len(parts) == 1 else (option, *map(str.strip, parts))
+
+
+def _find_texts(raw: RawTable, wanted: str) -> tuple[str, ...]:
+    """Return the names of one column or two; none where nothing points at any.
+
+    A column whose own name holds a comma is that one column.
+
+    Raises
+    ------
+    DataError
+        If there is no such column, or ``A,B`` names other than two.
+    """
+    if PAIR_SIGN not in wanted or wanted in raw.names:
+        text = find_column(raw, wanted, TEXT_NAMES, "text-column")
+        return () if text is None else (text,)
+    _, *parts = names_in(wanted)
+    found = [find_column(raw, part, (), "text-column") for part in parts]
+    pair = tuple(name for name in found if name is not None)  # auto finds none
+    if len(found) != 2 or len(set(pair)) != 2:
+        raise DataError(
+            f"--text-column is {shown(wanted)}, expected one column, or two different ones as A,B "
+            f"(columns: {described(raw)}). Pass two names or 1-based numbers."
+        )
+    return pair
 
 
 def _unclear(raw: RawTable, wanted: str) -> DataError:

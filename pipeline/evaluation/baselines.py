@@ -11,6 +11,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from pipeline.evaluation.terms import fit_terms, term_matrix
+from pipeline.pairs import Text
+
 Labels = NDArray[np.int64] | NDArray[np.object_]
 
 # Words, and single characters of the scripts that put no spaces between words.
@@ -37,10 +40,10 @@ def majority_proba(
 
 
 def tfidf_proba(
-    texts: Sequence[str],
+    texts: Sequence[Text],
     labels: Labels,
     classes: Sequence[str] | Sequence[int],
-    test_texts: Sequence[str],
+    test_texts: Sequence[Text],
 ) -> tuple[NDArray[np.float64], dict[str, object]]:
     """Fit TF-IDF of words and word pairs with logistic regression; return probabilities and what was fitted.
 
@@ -50,7 +53,7 @@ def tfidf_proba(
         Training rows.
     classes : sequence, length k
         Column order of the result.
-    test_texts : sequence of str, length m
+    test_texts : sequence of str or Pair, length m
 
     Returns
     -------
@@ -66,7 +69,7 @@ def tfidf_proba(
     y = np.array([list(classes).index(label) for label in labels.tolist()])
     classifier = LogisticRegression(C=TFIDF_C, max_iter=MAX_ITER)
     try:
-        X = vectorizer.fit_transform(texts)
+        X = fit_terms(vectorizer, texts)
     except ValueError:  # no words at all, only punctuation
         return majority_proba(labels, classes, len(test_texts)), {
             "terms": 0,
@@ -84,4 +87,6 @@ def tfidf_proba(
         "converged": converged,
         "C": TFIDF_C,
     }
-    return np.asarray(classifier.predict_proba(vectorizer.transform(test_texts))), facts
+    return np.asarray(
+        classifier.predict_proba(term_matrix(vectorizer, test_texts))
+    ), facts

@@ -4,16 +4,20 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.encoder.certificate import name_of
+from pipeline.encoder.pairs import as_read
 from pipeline.encoder.tolerance import FLIPPED_SHARE, flips_too_often
 from pipeline.errors import ConfigError
 from pipeline.heads.head import Features, Head
 from pipeline.storage import disk
 
 
-def judge(head: Head, certificate: Path) -> int:
-    """Return how many labels flip between the two sets of features in a certificate's directory."""
+def judge(head: Head, certificate: Path, pair_encoding: str | None = None) -> int:
+    """Return how many labels flip between the two sets of features in a certificate's directory.
+
+    They are of single texts; for a head of pairs, see `pipeline.encoder.pairs.as_read`.
+    """
     reference, features = (
-        disk.load_array(certificate / f"{name}.npy")
+        as_read(disk.load_array(certificate / f"{name}.npy"), pair_encoding)
         for name in ("reference", "features")
     )
     return count_flips(head, reference, features)

@@ -110,7 +110,7 @@ class ParquetWriter:
         import pyarrow.parquet as pq
 
         types = {"row": "int64", "label": label_type, "truncated": "bool"}
-        types |= dict.fromkeys(("input", "error", "text"), "string")
+        types |= dict.fromkeys(("input", "error", "text", "text_b"), "string")
         self._schema = pa.schema([(name, types.get(name, "float64")) for name in names])
         self._writer = pq.ParquetWriter(
             stream,

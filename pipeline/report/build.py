@@ -5,6 +5,7 @@ Everything but ``run`` is a function of the inputs: the same inputs give the sam
 
 from dataclasses import asdict
 
+from pipeline.encoder.pairs import SEPARATE
 from pipeline.evaluation.calibration import calibration
 from pipeline.evaluation.histograms import score_histograms
 from pipeline.evaluation.metrics import (
@@ -17,6 +18,7 @@ from pipeline.evaluation.metrics import (
 from pipeline.evaluation.published import published_figures
 from pipeline.evaluation.resampling import Clusters
 from pipeline.evaluation.thresholds import thresholds
+from pipeline.features.stored import pair_encoding_of
 from pipeline.heads.head import Head
 from pipeline.heads.objective import one_blas_thread
 from pipeline.report.advice import advise
@@ -75,6 +77,7 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
         )
         for name in BASELINES
     }
+    pair_encoding = pair_encoding_of(inputs.features)
     manifest = read_manifest(inputs.dataset)
     facts, limit = manifest["facts"], manifest["key_fields"]["limit"]
     report: Json = {
@@ -91,7 +94,8 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
             **head.params(),
             "n_features": len(head.mean),
             "float16": float16_effect(head, material.features.subset(material.test))
-            if inputs.spec.feature_dtype == "float16"
+            # what is rounded is not |u - v| itself, so for pairs nobody can say
+            if inputs.spec.feature_dtype == "float16" and pair_encoding != SEPARATE
             else None,
         },
         "classes": head.classes,
@@ -101,7 +105,7 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
             name: differences(measured, other) for name, other in others.items()
         },
         "baseline_details": read_manifest(inputs.baselines)["facts"]["tfidf_logreg"],
-        "clusters": _clusters(clusters),
+        "clusters": _clusters(clusters, has_pairs=pair_encoding is not None),
         "per_class": _per_class(ours, head),
         "confusion": confusion(ours),
         "calibration": calibration(ours, clusters),
@@ -131,12 +135,13 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
     }
 
 
-def _clusters(clusters: Clusters) -> Json:
+def _clusters(clusters: Clusters, *, has_pairs: bool) -> Json:
+    shared = ", as do pairs that share one of at least three words" if has_pairs else ""
     return {
         "n": clusters.n,
         "method": (
             "texts that are equal but for case and spaces, or of at least three words and contained in another, form "
-            "one cluster; where there are fewer clusters than rows, intervals resample clusters"
+            f"one cluster{shared}; where there are fewer clusters than rows, intervals resample clusters"
         ),
     }
 
@@ -152,6 +157,7 @@ def _encoder(inputs: ReportInputs) -> Json:
         "parameters": encoder["parameters"],
         "dim": facts["dim"],
         "pooling": inputs.spec.pooling,
+        **({"pair_encoding": pairs} if (pairs := facts.get("pair_encoding")) else {}),
         "layer": inputs.spec.layer,
         "max_length": inputs.spec.max_length,
         "recipe": inputs.spec.recipe,

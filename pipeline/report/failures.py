@@ -19,6 +19,7 @@ from pipeline.evaluation.slices import (
     rare_word_slices,
 )
 from pipeline.heads.search import affordable_rows, out_of_fold
+from pipeline.pairs import joined
 from pipeline.report.material import Json, Material, Rows, cut
 from pipeline.splitting import overlap_kinds
 
@@ -71,7 +72,9 @@ def slices(material: Material, max_length: int, column: str | None) -> list[Json
         *length_slices(n_tokens),
         *cut_slices(n_tokens, max_length),
         *overlap_slices(overlap_kinds(material.fit_texts(), material.texts)),
-        *rare_word_slices(material.texts, material.fit_texts()),
+        *rare_word_slices(
+            list(map(joined, material.texts)), map(joined, material.fit_texts())
+        ),
     ]
     if column is not None and material.slice_values is not None:
         name = cut(column, NAME_LIMIT)
@@ -139,7 +142,7 @@ def text_map(material: Material) -> Json | None:
             "y": round(y, DIGITS),
             "label": label,
             "predicted": predicted,
-            "text": cut(material.texts[i], MAP_TEXT_LIMIT),
+            "text": cut(joined(material.texts[i]), MAP_TEXT_LIMIT),
         }
         for i, (x, y), label, predicted in zip(
             shown.tolist(),

@@ -16,6 +16,7 @@ from pipeline.evaluation.resampling import Clusters
 from pipeline.features.stored import StoredFeatures
 from pipeline.heads.head import Head, load_head
 from pipeline.heads.streaming import score_stored
+from pipeline.pairs import Text, joined
 from pipeline.storage import disk
 
 Json = dict[str, Any]  # Any: JSON values
@@ -73,7 +74,7 @@ class Material:
         Of all rows.
     scored : Scored
         The rows in `test`.
-    texts : list of str
+    texts : list of str or Pair
         Of the rows in `test`.
     slice_values : list of str or None, optional
         What stands in the column to slice by, of the rows in `test`.
@@ -89,7 +90,7 @@ class Material:
     table: StoredTexts
     features: StoredFeatures
     scored: Scored
-    texts: list[str]
+    texts: list[Text]
     slice_values: list[str | None] | None
     clusters: Clusters
 
@@ -136,7 +137,7 @@ class Material:
         """Return the options of the head, with the C that was chosen."""
         return HeadSpec(C=self.head.C, class_weight=self.head.class_weight)
 
-    def fit_texts(self) -> Iterator[str]:
+    def fit_texts(self) -> Iterator[Text]:
         """Yield the texts of the rows in `fit`."""
         return texts_of(self.table, self.fit)
 
@@ -150,7 +151,7 @@ class Material:
         numbers = rows.tolist()
         return [
             {
-                "text": cut(row.text, TEXT_LIMIT),
+                "text": cut(joined(row.text), TEXT_LIMIT),
                 "label": label,
                 "split": row.split,
                 "line": row.line,
@@ -161,7 +162,7 @@ class Material:
         ]
 
 
-def texts_of(table: StoredTexts, rows: Rows) -> Iterator[str]:
+def texts_of(table: StoredTexts, rows: Rows) -> Iterator[Text]:
     """Yield the texts of rows in the table's order.
 
     Parameters
