@@ -20,6 +20,7 @@ from pipeline.datasets.table import StoredTexts
 from pipeline.encoder.batching import EncodedRows, Tokens
 from pipeline.features.extract import extract_missing, list_facts
 from pipeline.features.store import FeatureStore
+from pipeline.pairs import Text
 from pipeline.storage import check_contents, sha256_file
 
 
@@ -31,7 +32,7 @@ class Timed:
         self._encoder.encode(["warm up"] * 64)
         self.encoding_s = self.tokenizing_s = 0.0
 
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
+    def tokenize(self, texts: Sequence[Text]) -> Tokens:
         """Pass the texts on."""
         began = time.perf_counter()
         tokens = self._encoder.tokenize(texts)

@@ -184,6 +184,44 @@ class EncoderSpec(_Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PairSpec(_Spec):
+    """How the two texts of a row become one vector; means nothing for single texts.
+
+    Attributes
+    ----------
+    pair_encoding : {"separate", "joint"}
+        ``separate``: each text by itself, as everywhere, and of both vectors u, v, |u - v|. ``joint``: both in one
+        sequence, ``[CLS] a [SEP] b [SEP]``.
+    """
+
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "pair_encoding": ("separate", "joint")
+    }
+
+    pair_encoding: str = "separate"
+
+    def check_precision(self, precision: str) -> None:
+        """Make sure that the precision is for pairs, too; raises as `check_joint`."""
+        if self.pair_encoding == "joint":
+            check_joint(precision)
+
+
+def check_joint(precision: str) -> None:
+    """Make sure that an encoder of a precision takes pairs.
+
+    Raises
+    ------
+    ConfigError
+        If its weights are made from single texts.
+    """
+    if precision == "int8":
+        raise ConfigError(
+            "--pair-encoding joint does not go with --precision int8, whose integers are made from single texts. "
+            "Pass --pair-encoding separate, or another precision."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class SplitSpec(_Spec):
     """Which rows are fitted on and which are scored.
 

@@ -2,6 +2,8 @@
 
 Rows of one data set are often pieces of each other. Texts that are equal, or of at least three words and
 contained in another text, form one group with the longest text that contains them; a group is never divided.
+A pair is compared as one text, the second behind the first; and rows that share a text of at least three words are one
+group, too. A shorter one, as "yes", is shared by chance.
 Order comes from SHA-256 of the seed and the text, not from a random number generator, so a split depends on
 which texts there are and not on their order.
 """
@@ -16,18 +18,24 @@ from numpy.typing import NDArray
 
 from pipeline.config import SplitSpec
 from pipeline.errors import DataError, shown
+from pipeline.pairs import Text, are_pairs, texts_in
 
 MIN_WORDS = 3  # shorter texts are contained in others by chance
 N_BINS = 10  # of numbers, where every side is to have small ones and large ones
+BETWEEN = "\x1f"  # the unit separator: white space, so in no normalised text
 Label = int | str | float | tuple[str, ...]
 Strata = Sequence[
     tuple[object, ...]
 ]  # of each row, what every side is to have its share of
 
 
-def normalise(text: str) -> str:
-    """Return `text` in lower case with single spaces, as it is compared for containment."""
-    return " ".join(text.casefold().split())
+def normalise(row: Text) -> str:
+    """Return a text in lower case with single spaces, as it is compared for containment; a pair as one text.
+
+    What stands between the two is no space, so a pair is contained in another where its first text ends the other's
+    first, and its second begins the other's second.
+    """
+    return BETWEEN.join(" ".join(text.casefold().split()) for text in texts_in(row))
 
 
 class SpanIndex:
@@ -63,12 +71,54 @@ class SpanIndex:
                             yield span
 
 
-def containment_groups(texts: Sequence[str]) -> list[str]:
-    """Return for each text the normalised text that names its group.
+def text_groups(rows: Sequence[Text]) -> list[str]:
+    """Return for each row what names its group: rows of one name belong together.
 
     Parameters
     ----------
-    texts : sequence of str, length n
+    rows : sequence of str or of Pair, length n
+
+    Returns
+    -------
+    list of str, length n
+        As `containment_groups`. Of pairs, groups that share a text of at least three words are one, with the longest
+        of their names.
+    """
+    names = containment_groups(rows)
+    return _sharing(names, rows) if are_pairs(rows) else names
+
+
+def _sharing(names: list[str], pairs: Sequence[Text]) -> list[str]:
+    """Return the names with those made equal whose pairs share a text, over any number of steps."""
+    parents = {name: name for name in names}
+
+    def root(name: str) -> str:
+        while parents[name] != name:
+            parents[name] = name = parents[parents[name]]
+        return name
+
+    first: dict[str, str] = {}  # a text: the name of the first pair with it
+    for name, pair in zip(names, pairs, strict=True):
+        for text in map(normalise, pair):
+            if text.count(" ") >= MIN_WORDS - 1:
+                shorter, longer = sorted(
+                    (root(first.setdefault(text, name)), root(name)), key=_rank
+                )
+                parents[shorter] = longer
+    return [root(name) for name in names]
+
+
+def _rank(text: str) -> tuple[int, int, str]:
+    """Order texts by length, in words and then in characters."""
+    return text.count(" "), len(text), text
+
+
+def containment_groups(texts: Sequence[Text]) -> list[str]:
+    """Return for each text the normalised text that contains it.
+
+    Parameters
+    ----------
+    texts : sequence of str or of Pair, length n
 
     Returns
     -------
@@ -113,11 +163,11 @@ def strata_of(labels: Sequence[Label]) -> list[tuple[object, ...]]:
 
 
 def _groups_in_order(
-    texts: Sequence[str], strata: Strata, seed: int
+    texts: Sequence[Text], strata: Strata, seed: int
 ) -> list[tuple[list[int], Counter[object]]]:
     """Return the rows and counts of strata of each group, in the seed's order; of several a row, rare ones first."""
     rows: dict[str, list[int]] = {}
-    for i, name in enumerate(containment_groups(texts)):
+    for i, name in enumerate(text_groups(texts)):
         rows.setdefault(name, []).append(i)
     order = sorted(
         rows,
@@ -136,7 +186,7 @@ def _groups_in_order(
 
 
 def random_split(
-    texts: Sequence[str], labels: Sequence[Label], *, test_fraction: float, seed: int
+    texts: Sequence[Text], labels: Sequence[Label], *, test_fraction: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the row numbers to fit on and to score: stratified, groups kept together.
 
@@ -197,7 +247,7 @@ def random_split(
 
 
 def make_folds(
-    texts: Sequence[str], labels: Sequence[Label], *, n_folds: int, seed: int
+    texts: Sequence[Text], labels: Sequence[Label], *, n_folds: int, seed: int
 ) -> NDArray[np.int8]:
     """Return a fold number, 0 to `n_folds` - 1, for each row: stratified, groups kept together.
 
@@ -221,7 +271,7 @@ def make_folds(
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many scored rows share text with the rows fitted on.
+    """How many scored rows share text with the rows fitted on; a pair is compared as `normalise` joins it.
 
     Attributes
     ----------
@@ -250,7 +300,7 @@ class Overlap:
         )
 
 
-def overlap_kinds(fit_texts: Iterable[str], test_texts: Sequence[str]) -> list[str]:
+def overlap_kinds(fit_texts: Iterable[Text], test_texts: Sequence[Text]) -> list[str]:
     """Return how each scored text overlaps with training texts, compared as in `normalise`.
 
     Returns
@@ -275,7 +325,7 @@ def overlap_kinds(fit_texts: Iterable[str], test_texts: Sequence[str]) -> list[s
     return [kind(text) for text in test]
 
 
-def count_overlap(fit_texts: Sequence[str], test_texts: Sequence[str]) -> Overlap:
+def count_overlap(fit_texts: Sequence[Text], test_texts: Sequence[Text]) -> Overlap:
     """Return the `Overlap` of scored texts with training texts."""
     found = Counter(overlap_kinds(fit_texts, test_texts))
     return Overlap(
@@ -309,7 +359,10 @@ N_FOLDS = 5
 
 
 def choose_split(
-    texts: Sequence[str], labels: Sequence[Label], parts: Sequence[str], spec: SplitSpec
+    texts: Sequence[Text],
+    labels: Sequence[Label],
+    parts: Sequence[str],
+    spec: SplitSpec,
 ) -> Split:
     """Return the split that `spec` asks for.
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.encoder.batching import EncodedRows, Tokens
+from pipeline.pairs import Text, texts_in
 
 
 class WordLengthEncoder:
@@ -20,19 +21,19 @@ class WordLengthEncoder:
 
     Attributes
     ----------
-    seen : list of str
+    seen : list of str or Pair
         Every text that was tokenized, in that order.
     """
 
     def __init__(self, dim: int = 3, batch_size: int = 2) -> None:
         self.dim = dim
         self.batch_size = batch_size
-        self.seen: list[str] = []
+        self.seen: list[Text] = []
 
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
-        """Return the lengths of each text's words as its ids; of no words, a 0."""
+    def tokenize(self, texts: Sequence[Text]) -> Tokens:
+        """Return the lengths of each text's words as its ids; of no words, a 0. Of a pair, of both texts' words."""
         self.seen += texts
-        words = [text.split() for text in texts]
+        words = [" ".join(texts_in(row)).split() for row in texts]
         ids = [np.array([len(word) for word in row] or [0], np.int32) for row in words]
         return Tokens(ids, np.array([len(row) for row in words], dtype=np.int32))
 

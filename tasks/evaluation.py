@@ -17,6 +17,7 @@ from tasks.options import (
     DatasetOptions,
     EncoderOptions,
     HeadOptions,
+    PairOptions,
     SplitOptions,
 )
 from tasks.previous import previous_run
@@ -26,7 +27,13 @@ BUILT_IN = {"minilm", "sample", "sst2", "sst2-tutorial"}  # names that win over 
 
 
 class EvaluateModel(
-    HeadOptions, ComputeOptions, EncoderOptions, SplitOptions, DatasetOptions, Stage
+    HeadOptions,
+    ComputeOptions,
+    PairOptions,
+    EncoderOptions,
+    SplitOptions,
+    DatasetOptions,
+    Stage,
 ):
     """Figures with intervals beside the baselines', and the scored rows: ``reports/<slug>-<key>/``."""
 

@@ -126,23 +126,28 @@ def _new_rows(stage: ExtractFeatures) -> str:
 
     dataset = stage.upstream["dataset"]
     assert isinstance(dataset, PrepareDataset)  # as `upstream` made it
-    keys = np.concatenate(list(_keys_of(dataset)))
+    keys = np.concatenate(list(_keys_of(stage, dataset)))
     distinct = keys[first_of_each(keys)]
     stored = KeyIndex.of_store(stage.store)
     new = int((stored.places(distinct) < 0).sum())
     return f"{new:,} of {len(distinct):,} distinct texts are new to the store"
 
 
-def _keys_of(dataset: PrepareDataset) -> "Iterator[Keys]":
-    """Yield the row keys of a data set, block by block; where no stage has read it yet, it is read for this alone."""
+def _keys_of(stage: ExtractFeatures, dataset: PrepareDataset) -> "Iterator[Keys]":
+    """Yield the keys of a data set's texts, block by block; where no stage has read it yet, it is read for this."""
     from pipeline.datasets.prepare import make_table
     from pipeline.datasets.table import StoredTexts
+    from pipeline.encoder.pairs import SEPARATE
     from pipeline.features.keys import row_keys
+    from pipeline.features.texts import BothTexts
 
     with TemporaryDirectory() as scratch:
         folder = dataset.directory
         if not dataset.complete():
             folder = Path(scratch)
             make_table(dataset.source.read(), dataset.spec, folder)
-        for _, texts in StoredTexts(folder).blocks():
-            yield row_keys(texts)
+        table = StoredTexts(folder)
+        is_separate = table.are_pairs and stage.pair_encoding == SEPARATE
+        texts = BothTexts(table) if is_separate else table
+        for _, block in texts.blocks():
+            yield row_keys(block)

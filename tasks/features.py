@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import ComputeSpec, EncoderSpec, fingerprint
+from pipeline.config import ComputeSpec, EncoderSpec, PairSpec, fingerprint
+from pipeline.datasets.columns import PAIR_SIGN
 from pipeline.encoder import pins
 from pipeline.encoder.identity import EncoderSource, find_encoder
-from pipeline.errors import CacheError
+from pipeline.errors import CacheError, ConfigError
 from pipeline.features import spawn
 from pipeline.features.certificates import Certificates
 from pipeline.features.shards import find_shards
@@ -26,7 +27,13 @@ from pipeline.storage import (
 from tasks import stop
 from tasks.base import DirectoryTarget, Stage
 from tasks.dataset import PrepareDataset
-from tasks.options import ComputeOptions, DatasetOptions, EncoderOptions, spec_of
+from tasks.options import (
+    ComputeOptions,
+    DatasetOptions,
+    EncoderOptions,
+    PairOptions,
+    spec_of,
+)
 from tasks.progress import said_rates, show_progress
 
 logger = logging.getLogger(__name__)
@@ -56,7 +63,9 @@ class FeaturesTarget(DirectoryTarget):
         return True
 
 
-class ExtractFeatures(ComputeOptions, EncoderOptions, DatasetOptions, Stage):
+class ExtractFeatures(
+    ComputeOptions, PairOptions, EncoderOptions, DatasetOptions, Stage
+):
     """Encode what the store does not hold: ``features/<encoder>-<fp>/datasets/<key>/``."""
 
     folder = "features"
@@ -99,7 +108,28 @@ class ExtractFeatures(ComputeOptions, EncoderOptions, DatasetOptions, Stage):
     def identity(self) -> dict[str, object]:
         """Return the encoder configuration; `ComputeOptions` change nothing."""
         spec_of(self, ComputeSpec)  # refuses nonsense early
-        return {"encoder": self.encoder_fields}
+        return {"encoder": self.encoder_fields, **self._pair_fields()}
+
+    def _pair_fields(self) -> dict[str, object]:
+        """Return how pairs are encoded, unless it is separately; nothing for single texts.
+
+        The row store is the same: a joint pair is a row of its own there.
+
+        Raises
+        ------
+        ConfigError
+            If there are no pairs to encode jointly, or the precision is not for them.
+        """
+        spec = spec_of(self, PairSpec)
+        if spec.pair_encoding == "separate":
+            return {}
+        if PAIR_SIGN not in self.text_column:
+            raise ConfigError(
+                f"--pair-encoding {spec.pair_encoding} needs two texts a row, got --text-column {self.text_column}. "
+                "Pass --text-column A,B, or drop --pair-encoding."
+            )
+        spec.check_precision(self.precision)
+        return {"pair_encoding": spec.pair_encoding}
 
     @cached_property
     def store(self) -> Path:
@@ -173,6 +203,7 @@ class ExtractFeatures(ComputeOptions, EncoderOptions, DatasetOptions, Stage):
             "root": str(self.root.absolute()),
             "folder": str(self.store.absolute()),
             "name": self.directory.name,
+            "pair_encoding": self.pair_encoding,
             "table": str(self.upstream["dataset"].directory.absolute()),
             "key": self.key,
             "key_fields": self.key_fields,

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from pipeline.errors import CacheError
 from pipeline.features.keys import Keys, row_keys
 from pipeline.features.shards import shards_in
 from pipeline.features.store import FeatureStore
+from pipeline.pairs import Text, texts_in
 from pipeline.storage import (
     discard,
     disk,
@@ -77,16 +79,16 @@ def forget(root: Path, text: str) -> Forgotten:
     """
     ledger.close_gone(root)
     _refuse_if_busy(root)
-    key = row_keys([text])
     found = Forgotten(
         scanned_text=len(text.encode("utf-8", "surrogatepass")) >= MIN_BYTES
     )
-    needles = _Needles(text, key)
     with ExitStack() as locks:
         inventory = Inventory(root)
+        keys = row_keys([text, *_pairs_with(inventory, text)])
+        needles = _Needles(text, keys)
         for store in inventory.stores():
             locks.enter_context(key_lock(root, f"{store.name}.lock"))
-        going = _derived(inventory, text, key)
+        going = _derived(inventory, text, keys)
         gone, latest = {item.path for item in going}, inventory.latest()
         runs = [
             run
@@ -95,13 +97,13 @@ def forget(root: Path, text: str) -> Forgotten:
         ]
         for item in going:
             if item.kind == "certificates":
-                _look_for_rows(item.path, key, needles)
+                _look_for_rows(item.path, keys, needles)
             found.removed.append(
                 f"{item.path.relative_to(root)} (made from a data set that holds it)"
             )
             discard(item.path, root=root)
         for store in inventory.stores():
-            found.removed += _forget_rows(store, root, key, needles)
+            found.removed += _forget_rows(store, root, keys, needles)
         found.removed += _forget_words(root, text)
         found.removed += _set_aside(root)
         _forget_runs(root, runs, latest)
@@ -128,7 +130,7 @@ def _refuse_if_busy(root: Path) -> None:
             )
 
 
-def _derived(inventory: Inventory, text: str, key: Keys) -> list[Item]:
+def _derived(inventory: Inventory, text: str, keys: Keys) -> list[Item]:
     """Return what was made from a data set that holds the text, that data set included."""
     holders = [
         item
@@ -136,14 +138,14 @@ def _derived(inventory: Inventory, text: str, key: Keys) -> list[Item]:
         if (
             _table_holds(item.path, text)
             if item.kind == "datasets"
-            else _list_holds(item.path, key)
+            else _list_holds(item.path, keys)
         )
     ]
-    keys = [item.key for item in holders if item.key is not None]
-    keys += [
+    stages = [item.key for item in holders if item.key is not None]
+    stages += [
         data for item in holders if item.kind == "features" for data in item.inputs
     ]
-    found = {item.path for item in [*holders, *inventory.made_from(keys)]}
+    found = {item.path for item in [*holders, *inventory.made_from(stages)]}
     found |= {item.path for item in inventory.items if item.manifest is None}
     return [
         item
@@ -152,40 +154,56 @@ def _derived(inventory: Inventory, text: str, key: Keys) -> list[Item]:
     ]
 
 
+def _pairs_with(inventory: Inventory, text: str) -> set[Text]:
+    """Return the pairs of all data sets that a text is one of: encoded jointly, they are rows of their own."""
+    found: set[Text] = set()
+    for item in inventory.of("datasets"):
+        with suppress(OSError, ValueError, KeyError):  # damaged: nobody can say
+            table = StoredTexts(item.path)
+            if table.are_pairs:
+                rows = chain.from_iterable(block for _, block in table.blocks())
+                found.update(row for row in rows if text in texts_in(row))
+    return found
+
+
 def _table_holds(folder: Path, text: str) -> bool:
     try:
-        return any(text in block for _, block in StoredTexts(folder).blocks())
+        blocks = StoredTexts(folder).blocks()
+        return any(text in texts_in(row) for _, block in blocks for row in block)
     except (OSError, ValueError, KeyError):  # damaged: nobody can say, so it goes
         return True
 
 
-def _list_holds(folder: Path, key: Keys) -> bool:
+def _list_holds(folder: Path, keys: Keys) -> bool:
     try:
-        return bool((disk.load_array(folder / "keys.npy") == key).any())
+        return bool(np.isin(disk.load_array(folder / "keys.npy"), keys).any())
     except (OSError, ValueError):
         return True
 
 
-def _look_for_rows(certificate: Path, key: Keys, needles: "_Needles") -> None:
+def _look_for_rows(certificate: Path, keys: Keys, needles: "_Needles") -> None:
     """Let the scan look for the text's features in a certificate that goes; float32 torch's may be nowhere else."""
     with suppress(OSError, ValueError, IndexError):  # damaged: nobody can say
-        here = disk.load_array(certificate / "keys.npy") == key
+        here = np.isin(disk.load_array(certificate / "keys.npy"), keys)
         for name in ("reference", "features"):
             needles.add_features(disk.load_array(certificate / f"{name}.npy")[here])
 
 
-def _forget_rows(store: Path, root: Path, key: Keys, needles: "_Needles") -> list[str]:
-    """Write the shards that hold the text anew without it; return a line for each."""
+def _forget_rows(
+    store: Path, root: Path, going: Keys, needles: "_Needles"
+) -> list[str]:
+    """Write the shards that hold the text, or pairs with it, anew without them; return a line for each."""
     rows = FeatureStore(store, root)
     rows.load()
     removed = []
     rows.check(path.name for path, _ in shards_in(store))
     for path, _ in list(shards_in(store)):
         keys = disk.load_array(path / "keys.npy")
-        if (here := keys == key).any():
+        if (here := np.isin(keys, going)).any():
             needles.add_features(disk.load_array(path / "features.npy")[here])
-            rows.rewrite([path], lambda keys: keys != key)
-            removed.append(f"{int(here.sum())} row of {path.relative_to(root)}")
+            rows.rewrite([path], lambda keys: ~np.isin(keys, going))
+            n = int(here.sum())
+            removed.append(f"{n} row{'s'[: n != 1]} of {path.relative_to(root)}")
     return removed
 
 
@@ -261,12 +279,13 @@ def _beginnings(text: str) -> list[str]:
 class _Needles:
     """The bytes that must not be found any more."""
 
-    def __init__(self, text: str, key: Keys) -> None:
+    def __init__(self, text: str, keys: Keys) -> None:
         self.text = text
         words = [form.encode("utf-8", "surrogatepass") for form in _forms(text)]
         self.of = dict.fromkeys(words, "the text")
-        self.of[key.tobytes()] = "its key"
-        self.of[key.tobytes().hex().encode()] = "its key"
+        for key in keys.reshape(-1, 1):
+            self.of[key.tobytes()] = "its key"
+            self.of[key.tobytes().hex().encode()] = "its key"
 
     def add_features(self, rows: np.ndarray) -> None:
         for row in rows:

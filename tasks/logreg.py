@@ -15,6 +15,7 @@ from tasks.options import (
     DatasetOptions,
     EncoderOptions,
     HeadOptions,
+    PairOptions,
     SplitOptions,
     spec_of,
 )
@@ -25,7 +26,13 @@ if TYPE_CHECKING:
 
 
 class FitLogReg(
-    HeadOptions, ComputeOptions, EncoderOptions, SplitOptions, DatasetOptions, Stage
+    HeadOptions,
+    ComputeOptions,
+    PairOptions,
+    EncoderOptions,
+    SplitOptions,
+    DatasetOptions,
+    Stage,
 ):
     """Standardise and fit, searching C on the training rows: ``models/<slug>-<key>/``."""
 
@@ -93,12 +100,14 @@ class FitLogReg(
 
         A result that was once allowed stays: `allow_lossy` is part of no key.
         """
+        from pipeline.features.stored import pair_encoding_of
         from pipeline.heads.flips import check_flips, judge
 
         features = self.upstream["features"]
         assert isinstance(features, ExtractFeatures)  # as `upstream` made it
+        pair_encoding = pair_encoding_of(features.directory)
         judged = [
-            {**manifest["facts"], "flips": judge(head, path)}
+            {**manifest["facts"], "flips": judge(head, path, pair_encoding)}
             for path, manifest in features.certificates.whole()
         ]
         if not spec_of(self, ComputeSpec).allow_lossy:

@@ -13,13 +13,21 @@ from pipeline.config import (
     DatasetSpec,
     EncoderSpec,
     HeadSpec,
+    PairSpec,
     PredictorSpec,
     SplitSpec,
 )
 from pipeline.errors import ConfigError, shown
 
 Spec = TypeVar(
-    "Spec", DatasetSpec, EncoderSpec, SplitSpec, HeadSpec, PredictorSpec, ComputeSpec
+    "Spec",
+    DatasetSpec,
+    EncoderSpec,
+    PairSpec,
+    SplitSpec,
+    HeadSpec,
+    PredictorSpec,
+    ComputeSpec,
 )
 
 
@@ -93,7 +101,8 @@ class DatasetOptions:
         description="auto, classification, multilabel, regression",
     )
     text_column = luigi.Parameter(
-        default=DatasetSpec.text_column, description="name or 1-based number; auto"
+        default=DatasetSpec.text_column,
+        description="name or 1-based number; two as A,B: a pair of texts a row; auto",
     )
     label_column = luigi.Parameter(
         default=DatasetSpec.label_column, description="name or 1-based number; auto"
@@ -144,6 +153,15 @@ class EncoderOptions:
     )
     feature_dtype = luigi.Parameter(
         default=EncoderSpec.feature_dtype, description="float32, float16 in the store"
+    )
+
+
+class PairOptions:
+    """How the two texts of a row become one vector."""
+
+    pair_encoding = luigi.Parameter(
+        default=PairSpec.pair_encoding,
+        description="separate: each text by itself, features (u, v, |u - v|); joint: both as one sequence",
     )
 
 

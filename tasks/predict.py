@@ -184,10 +184,11 @@ def _score_all(
         with_text=order.with_text,
     )
     writer = _writer(order, stream, names, predictor)
+    pair = _pair_columns(predictor)
     with _progress(order) as on_progress:
         tell = _Progress(on_progress, len(order.inputs), tally)
         for path in order.inputs:
-            with closing(_open(path, order)) as texts:
+            with closing(_open(path, order, pair)) as texts:
                 logger.info("%s: %s", texts.name, texts.how)
                 scored = score_rows(predictor, texts, order.on_error, tally)
                 for line, columns in scored:
@@ -220,7 +221,14 @@ def _writer(
     return CsvWriter(stream, names) if form == "csv" else JsonWriter(stream, names)
 
 
-def _open(path: Path, order: Order) -> "Texts":
+def _pair_columns(predictor: "Predictor") -> str:
+    """Return the two columns that a predictor of pairs was trained on; nothing for one of single texts."""
+    if predictor.pair_encoding is None:
+        return ""
+    return str(predictor.card["dataset"]["text_column"])
+
+
+def _open(path: Path, order: Order, pair: str) -> "Texts":
     from pipeline.datasets.unlabelled import (
         open_live_lines,
         open_text_stream,
@@ -228,14 +236,15 @@ def _open(path: Path, order: Order) -> "Texts":
     )
 
     if path != STDIN:
-        return open_texts(path, order.spec, order.input_format)
+        return open_texts(path, order.spec, order.input_format, pair=pair)
     name, form = "standard input", order.input_format
     if sys.stdin.isatty():
-        logger.info("Type texts; end with Ctrl-D.")
+        between = ", a tab between the two of a pair" if pair else ""
+        logger.info("Type texts%s; end with Ctrl-D.", between)
     if form in {"auto", "lines"}:
         unbuffered = io.FileIO(sys.stdin.fileno(), closefd=False)
-        return open_live_lines(unbuffered, name, order.spec)
-    return open_text_stream(sys.stdin.buffer, name, order.spec, form)
+        return open_live_lines(unbuffered, name, order.spec, pair=pair)
+    return open_text_stream(sys.stdin.buffer, name, order.spec, form, pair=pair)
 
 
 class _Progress:

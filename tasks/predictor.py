@@ -15,6 +15,7 @@ from tasks.options import (
     DatasetOptions,
     EncoderOptions,
     HeadOptions,
+    PairOptions,
     PredictorOptions,
     SplitOptions,
     spec_of,
@@ -26,6 +27,7 @@ class ExportPredictor(
     PredictorOptions,
     HeadOptions,
     ComputeOptions,
+    PairOptions,
     EncoderOptions,
     SplitOptions,
     DatasetOptions,
@@ -65,7 +67,7 @@ class ExportPredictor(
 
     def build(self, draft: Draft) -> str:
         """Put the parts together; no torch is imported."""
-        from pipeline.features.stored import StoredFeatures
+        from pipeline.features.stored import StoredFeatures, pair_encoding_of
         from pipeline.predictor.export import assemble
         from pipeline.predictor.file import save_predictor
         from pipeline.report.card import model_card
@@ -83,6 +85,7 @@ class ExportPredictor(
             report=report,
             weights=self.spec.encoder_in_predictor,
             training=stored.subset(fit),
+            pair_encoding=pair_encoding_of(features.directory),
         )
         path = draft.path / "predictor.joblib"
         save_predictor(predictor, path)

@@ -286,10 +286,12 @@ def _n_seen(inventory: Inventory, item: Item, keys: "Keys") -> int | None:
     """Return how many of some texts a predictor was fitted on; None where that is not left in the artifacts."""
     import numpy as np
 
+    from pipeline.features.stored import keys_of_rows
+
     paths = {below.kind: below.path for below in inventory.reach([item.key or ""])}
     try:
         fit = disk.load_array(paths["splits"] / "fit.npy")
-        texts = disk.load_array(paths["features"] / "keys.npy")
+        texts = keys_of_rows(paths["features"])
         return int(np.isin(keys, texts[fit]).sum())
     except (KeyError, IndexError, OSError, ValueError):
         return None

@@ -30,6 +30,7 @@ from tasks.options import (
     DatasetOptions,
     EncoderOptions,
     HeadOptions,
+    PairOptions,
     PredictorOptions,
     SplitOptions,
 )
@@ -52,6 +53,7 @@ class TrainLogReg(
     PredictorOptions,
     HeadOptions,
     ComputeOptions,
+    PairOptions,
     EncoderOptions,
     SplitOptions,
     DatasetOptions,

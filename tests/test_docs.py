@@ -14,6 +14,7 @@ from pipeline.config import (
     DatasetSpec,
     EncoderSpec,
     HeadSpec,
+    PairSpec,
     PredictorSpec,
     SplitSpec,
 )
@@ -21,7 +22,15 @@ from tests.conftest import BIN
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SPECS = (DatasetSpec, EncoderSpec, SplitSpec, HeadSpec, PredictorSpec, ComputeSpec)
+SPECS = (
+    DatasetSpec,
+    EncoderSpec,
+    PairSpec,
+    SplitSpec,
+    HeadSpec,
+    PredictorSpec,
+    ComputeSpec,
+)
 OPTIONS = sorted(name.replace("_", "-") for spec in SPECS for name in spec.names())
 
 

@@ -177,7 +177,9 @@ def test_encode_names_the_rows_of_all_texts(tiny_encoder, monkeypatch):
     monkeypatch.setattr(
         encoder,
         "_forward",
-        lambda ids: forward(ids) * (np.nan if len(ids) == 1 else 1.0),
+        lambda tokens, rows: (
+            forward(tokens, rows) * (np.nan if len(rows) == 1 else 1.0)
+        ),
     )
 
     with pytest.raises(EncoderError, match=r"1 of 1 vectors .*\(texts: 2\)"):

@@ -164,7 +164,7 @@ def test_an_empty_text_has_features_even_without_special_tokens(folders):
 def test_chinese_is_one_token_a_character(folders):
     encoder = load_encoder(str(folders["bert"]), max_length=N_POSITIONS)
 
-    (ids,), (n,) = encoder.tokenize(["这部电影很好看"])
+    (ids,), (n,), _ = encoder.tokenize(["这部电影很好看"])
 
     assert n == 9
     tokens = [encoder.tokenizer.id_to_token(i) for i in ids]

@@ -54,20 +54,20 @@ def test_the_ids_of_a_long_text_are_those_of_the_whole(
 ):
     whole = TokenCutter(tokenizers[kind], max_length, 0)._short([LONG[name]])
 
-    ids, n_tokens = TokenCutter(tokenizers[kind], max_length, 0)([LONG[name]])
+    ids, n_tokens, _ = TokenCutter(tokenizers[kind], max_length, 0)([LONG[name]])
 
-    assert ids[0].tolist() == (whole[0][0] or [0])
+    assert ids[0].tolist() == (whole[0].ids or [0])
     n_pieces = len(LONG[name]) // 75 + 1
-    assert abs(n_tokens[0] - whole[0][1]) <= 2 * n_pieces
+    assert abs(n_tokens[0] - whole[0].n_tokens) <= 2 * n_pieces
 
 
 @pytest.mark.parametrize("name", ["words", "chinese", "lines", "one word"])
 def test_word_pieces_are_counted_exactly(tokenizers, small_pieces, name):
     cutter = TokenCutter(tokenizers["bert"], 16, 0)
 
-    _, n_tokens = cutter([LONG[name]])
+    n_tokens = cutter([LONG[name]]).n_tokens
 
-    assert n_tokens[0] == cutter._short([LONG[name]])[0][1]
+    assert n_tokens[0] == cutter._short([LONG[name]])[0].n_tokens
 
 
 def test_a_long_text_is_not_read_to_its_end_for_its_first_tokens(
@@ -92,11 +92,11 @@ def test_long_and_short_texts_keep_their_order(tokenizers, small_pieces):
     cutter = TokenCutter(tokenizers["bert"], 8, 0)
     texts = ["good", LONG["words"], "bad", CHINESE, LONG["chinese"], "the film"]
 
-    ids, n_tokens = cutter(texts)
+    ids, n_tokens, _ = cutter(texts)
 
     alone = [cutter([text]) for text in texts]
-    assert [row.tolist() for row in ids] == [row.tolist() for (row,), _ in alone]
-    assert n_tokens.tolist() == [n for _, (n,) in alone]
+    assert [row.tolist() for row in ids] == [one.ids[0].tolist() for one in alone]
+    assert n_tokens.tolist() == [one.n_tokens[0] for one in alone]
 
 
 def test_portions_hold_at_most_so_many_characters_and_a_long_text_alone(monkeypatch):
@@ -155,7 +155,7 @@ print(json.dumps([len(text), batch.n_tokens.tolist(), bool(same), grown]))
 def test_a_lone_surrogate_is_a_replacement_character_to_the_tokenizer(tokenizers):
     cutter = TokenCutter(tokenizers["roberta"], 16, 0)
 
-    ids, n_tokens = cutter(["bad \ud800 film", "bad \ufffd film", "\udfff"])
+    ids, n_tokens, _ = cutter(["bad \ud800 film", "bad \ufffd film", "\udfff"])
 
     assert ids[0].tolist() == ids[1].tolist()
     assert n_tokens[0] == n_tokens[1]
@@ -176,7 +176,7 @@ def test_a_text_with_a_lone_surrogate_is_encoded(tiny_encoder):
 @pytest.mark.parametrize(("one", "other"), [("café", "cafe\u0301"), ("ﬁ", "fi")])
 def test_texts_that_look_alike_are_texts_of_their_own(tokenizers, one, other):
     """Whatever normalisation there is, is the tokenizer's own."""
-    (a, b), _ = TokenCutter(tokenizers["roberta"], 16, 0)([one, other])
+    a, b = TokenCutter(tokenizers["roberta"], 16, 0)([one, other]).ids
 
     assert row_key(one) != row_key(other)
     assert a.tolist() != b.tolist()

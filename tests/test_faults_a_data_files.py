@@ -20,6 +20,7 @@ from pipeline.datasets.table import Table
 from pipeline.errors import DataError
 from pipeline.features.keys import row_key
 from pipeline.features.store import FeatureStore
+from pipeline.pairs import joined
 from pipeline.splitting import choose_split
 from pipeline.storage import DigestCache, sha256_file
 from pipeline.testing import WordLengthEncoder
@@ -430,7 +431,7 @@ def encoded(tmp_path: Path, path: Path) -> list[str]:
     encoder = WordLengthEncoder()
     table, _ = prepare(path)
     extract(FeatureStore(tmp_path / "features", tmp_path), table.texts, encoder)
-    return encoder.seen
+    return list(map(joined, encoder.seen))
 
 
 def test_a20_a_repeated_row_is_encoded_once_and_kept_twice(tmp_path):

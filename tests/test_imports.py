@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lower may be imported by higher, never the reverse, and one of a level never by another of it.
 LEVELS = [
     {"errors"},
-    {"config", "pages"},
+    {"config", "pages", "pairs"},
     {"storage"},
     {"hub"},
     {"datasets", "splitting", "encoder"},

@@ -33,11 +33,12 @@ SOURCES = {
                 "sources",
                 "table",
                 "text",
+                "text_cells",
                 "typed",
             )
         ),
     ],
-    "SplitDataset": ["tasks/split.py", "pipeline/splitting.py"],
+    "SplitDataset": ["tasks/split.py", "pipeline/splitting.py", "pipeline/pairs.py"],
     "ExtractFeatures": [
         "tasks/features.py",
         "pipeline/features/keys.py",
@@ -67,6 +68,7 @@ SOURCES = {
         "pipeline/encoder/quantize.py",
         "pipeline/encoder/quantized.py",
         "pipeline/encoder/calibration.txt",
+        "pipeline/encoder/pairs.py",
         "pipeline/encoder/pooling.py",
         "pipeline/encoder/tokens.py",
     ],
@@ -88,6 +90,7 @@ SOURCES = {
         "tasks/baselines.py",
         "pipeline/datasets/targets.py",
         "pipeline/evaluation/baselines.py",
+        "pipeline/evaluation/terms.py",
     ],
     "EvaluateModel": [
         "tasks/evaluation.py",

@@ -2,15 +2,17 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import DatasetSpec
 from pipeline.datasets.columns import Columns
-from pipeline.datasets.labels import Label, is_missing
-from pipeline.datasets.raw import Batch, Cells, Lines, RawTable
+from pipeline.datasets.labels import Label
+from pipeline.datasets.raw import Batch, Cells, RawTable, is_missing
+from pipeline.datasets.text_cells import TextCells, are_plain
 from pipeline.errors import DataError, shown
+from pipeline.pairs import Text
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +23,7 @@ class Rows:
 
     Attributes
     ----------
-    texts : list of str
+    texts : sequence of str or of Pair
     labels : list of int, str, float or tuple of str
         All of one type.
     lines : list of int
@@ -30,7 +32,7 @@ class Rows:
         What stands in the column to slice by, as a text; None where a cell is empty.
     """
 
-    texts: list[str]
+    texts: Sequence[Text]
     labels: list[Label]
     lines: list[int]
     slices: list[str | None] | None = None
@@ -60,10 +62,12 @@ class SplitRows:
     ) -> None:
         self._raw, self._split, self._spec = raw, split, spec
         self._columns = columns
+        self._texts = [
+            TextCells(name, spec.empty_text, is_of_pair=len(columns.texts) > 1)
+            for name in columns.texts
+        ]
         self._labels = columns.labels.reader(raw, kinds)
         self._n = self._used = 0
-        self._empty, self._no_text = Lines(), Lines()
-        self._text_kind = ""
 
     def batches(self) -> Iterator[Rows]:
         """Yield the valid rows; call `finish` afterwards."""
@@ -75,41 +79,32 @@ class SplitRows:
 
     def _clean(self, batch: Batch) -> Rows:
         self._n += len(batch.lines)
-        cells, further = batch.columns[0], batch.columns[1:]
+        n_texts = len(self._texts)
+        texts, further = batch.columns[:n_texts], batch.columns[n_texts:]
         slices = None
         if self._columns.slices is not None:
             slices = [_slice_of(cell) for cell in further.pop(0)]
-        labels = self._labels.plain(further) if _are_plain(cells) else None
-        if labels is not None:
+        plain = self._labels.plain(further) if all(map(are_plain, texts)) else None
+        if plain is not None:
             self._used += len(batch.lines)
-            return Rows(cells, labels, batch.lines, slices)
-        rows = Rows([], [], [], None if slices is None else [])
-        for i, (text, line) in enumerate(zip(cells, batch.lines, strict=True)):
-            good_text = self._text_of(text, line)
-            good_label = self._labels.read([column[i] for column in further], line)
-            if good_text is None or good_label is None:
-                continue
-            rows.texts.append(good_text)
-            rows.labels.append(good_label)
-            rows.lines.append(line)
-            if slices is not None and rows.slices is not None:
-                rows.slices.append(slices[i])
-        self._used += len(rows.lines)
-        return rows
-
-    def _text_of(self, text: Any, line: int) -> str | None:  # Any: a cell
-        """Return the text, ``""`` for a missing one; None if the row is left out."""
-        if is_missing(text):
-            text = ""
-        if not isinstance(text, str):
-            self._no_text.add(line)
-            self._text_kind = self._text_kind or type(text).__name__
-            return None
-        if not text.strip():
-            self._empty.add(line)
-            if self._spec.empty_text == "drop":
-                return None
-        return text
+            return Rows(_rows_of(texts), plain, batch.lines, slices)
+        columns = [
+            [column.text_of(*cell) for cell in zip(cells, batch.lines, strict=True)]
+            for column, cells in zip(self._texts, texts, strict=True)
+        ]
+        found = map(self._labels.read, zip(*further, strict=True), batch.lines)
+        kept = [
+            (i, label)
+            for i, (*row, label) in enumerate(zip(*columns, found, strict=True))
+            if label is not None and None not in row
+        ]
+        self._used += len(kept)
+        return Rows(
+            _rows_of([[cells[i] for i, _ in kept] for cells in columns]),
+            [label for _, label in kept],
+            [batch.lines[i] for i, _ in kept],
+            None if slices is None else [slices[i] for i, _ in kept],
+        )
 
     def finish(self, counts: "Counter[Label]") -> dict[str, object]:
         """Return what was found in the split.
@@ -140,20 +135,12 @@ class SplitRows:
         self._refuse()
         self._settle_doubts(counts)
         notes.update(self._labels.notes)
-        return {**notes, "empty_texts": self._empty.count, "rows_used": self._used}
+        empty = sum(column.empty.count for column in self._texts)
+        return {**notes, "empty_texts": empty, "rows_used": self._used}
 
     def _refuse(self) -> None:
-        path = self._raw.path
-        if self._no_text.count:
-            raise DataError(
-                f"Column {self._columns.text!r} of {path} holds {self._text_kind} values, expected texts: "
-                f"rows {self._no_text}. Pass --text-column."
-            )
-        if self._empty.count and self._spec.empty_text == "error":
-            raise DataError(
-                f"{self._empty.count:,} empty texts in {path}: lines {self._empty}. "
-                "Fill them, or pass --empty-text drop (or keep)."
-            )
+        for column in self._texts:
+            column.refuse(self._raw.path)
         self._labels.refuse()
 
     def _settle_doubts(self, counts: "Counter[Label]") -> None:
@@ -196,9 +183,12 @@ class SplitRows:
             )
 
 
-def _are_plain(texts: Cells) -> bool:
-    """Tell, in a fraction of the time that a look at each takes, whether all texts are as they should be."""
-    return set(map(type, texts)) == {str} and "" not in set(map(str.strip, texts))
+def _rows_of(columns: list[Cells]) -> Sequence[Text]:
+    """Return the texts of one column, or the pairs of two."""
+    if len(columns) == 1:
+        return columns[0]
+    first, second = columns
+    return list(zip(first, second, strict=True))
 
 
 def _slice_of(cell: Any) -> str | None:  # Any: a cell

@@ -11,20 +11,26 @@ from pipeline.datasets.text import LABEL_NAMES, TEXT_NAMES
 from pipeline.errors import DataError, shown
 
 MANY_COLUMNS = 50  # as many as a message lists
+PAIR_SIGN = ","  # between the names of the two columns of a pair
 
 
 class Columns(NamedTuple):
-    """The names of the columns that are read; `slices` is None where none was asked for."""
+    """The names of the columns that are read: a text or a pair; `slices` is None where none was asked for."""
 
-    text: str
+    texts: tuple[str, ...]
     labels: LabelColumns
     slices: str | None = None
 
     @property
     def read(self) -> list[str]:
-        """Return the names of the text, of what to slice by if asked for, and of the labels, in this order."""
+        """Return the names of the texts, of what to slice by if asked for, and of the labels, in this order."""
         sliced = [] if self.slices is None else [self.slices]
-        return [self.text, *sliced, *self.labels.names]
+        return [*self.texts, *sliced, *self.labels.names]
+
+    @property
+    def text(self) -> str:
+        """Return what people call the text: its column, or both of a pair as ``A,B``."""
+        return PAIR_SIGN.join(self.texts)
 
 
 def choose_columns(raw: RawTable, spec: DatasetSpec) -> Columns:
@@ -42,42 +48,41 @@ def choose_columns(raw: RawTable, spec: DatasetSpec) -> Columns:
             f"Only one column in {raw.path}: {shown(example)}. "
             "Pass --separator with what stands between text and label."
         )
-    text = find_column(raw, spec.text_column, TEXT_NAMES, "text-column")
+    texts = _find_texts(raw, spec.text_column)
     labels = _named_labels(raw, spec)
-    if len(names) == 2 and (text is None or not labels):
-        if text is None and not labels:
-            text = _wordier(raw)
-        text = text or next(name for name in names if name not in labels)
-        labels = labels or [name for name in names if name != text]
+    if len(names) == 2 and not texts:
+        texts = (
+            next(
+                (name for name in names if labels and name not in labels), _wordier(raw)
+            ),
+        )
+    if len(names) == len(texts) + 1:
+        labels = labels or [name for name in names if name not in texts]
     slices = _slices(raw, spec)
-    if text is None:
+    if not texts:
         raise _unclear(raw, "text")
     if not labels and spec.task in ("auto", "multilabel"):
-        labels = _flags(raw, besides=(text, slices))
+        labels = _flags(raw, besides=(*texts, slices))
     if not labels:
         raise _unclear(raw, "label")
-    if text in labels:
+    twice = [name for name in labels if name in texts]
+    if twice:
         raise DataError(
-            f"Column {text!r} of {raw.path} cannot be both text and label. Pass --label-column."
+            f"Column {twice[0]!r} of {raw.path} cannot be both text and label. Pass --label-column."
         )
-    if slices is not None and slices in (text, *labels):
+    if slices is not None and slices in (*texts, *labels):
         raise DataError(
             f"Column {slices!r} of {raw.path} is the text or the label already. Pass another --slice-column."
         )
-    return Columns(text, _label_columns(raw, labels, spec.task), slices)
+    return Columns(texts, _label_columns(raw, labels, spec.task), slices)
 
 
 def _named_labels(raw: RawTable, spec: DatasetSpec) -> list[str]:
     """Return the label columns that the option or a known name points at; several as ``A,B``."""
-    wanted = spec.label_column
-    if "," in wanted and wanted not in raw.names:
-        found = [
-            find_column(raw, one.strip(), (), "label-column")
-            for one in wanted.split(",")
-        ]
-        return list(dict.fromkeys(name for name in found if name is not None))
-    name = find_column(raw, wanted, LABEL_NAMES, "label-column")
-    return [] if name is None else [name]
+    whole, *parts = names_in(spec.label_column)
+    wanted = [whole] if whole in raw.names or not parts else parts
+    found = [find_column(raw, one, LABEL_NAMES, "label-column") for one in wanted]
+    return list(dict.fromkeys(name for name in found if name is not None))
 
 
 def _slices(raw: RawTable, spec: DatasetSpec) -> str | None:
@@ -124,8 +129,8 @@ def _label_columns(raw: RawTable, names: list[str], task: str) -> LabelColumns:
     return LabelColumns(task, (names[0],), separator)
 
 
-def choose_text_column(raw: RawTable, spec: DatasetSpec) -> str:
-    """Return the name of the text column of rows that need no label: the only one, or what training would take.
+def choose_text_columns(raw: RawTable, spec: DatasetSpec) -> tuple[str, ...]:
+    """Return the names of the text columns of rows that need no label: the only one, or what training would take.
 
     Raises
     ------
@@ -133,15 +138,46 @@ def choose_text_column(raw: RawTable, spec: DatasetSpec) -> str:
         If the options and the known names leave it open; lists the columns.
     """
     names = raw.names
-    text = find_column(raw, spec.text_column, TEXT_NAMES, "text-column")
-    if text is None and len(names) == 1:
-        text = names[0]
-    if text is None and len(names) == 2:
+    texts = _find_texts(raw, spec.text_column)
+    if not texts and len(names) == 1:
+        texts = (names[0],)
+    if not texts and len(names) == 2:
         label = find_column(raw, "auto", LABEL_NAMES, "label-column")
         text = next((n for n in names if label and n != label), None) or _wordier(raw)
-    if text is None:
+        texts = (text,)
+    if not texts:
         raise _unclear(raw, "text")
-    return text
+    return texts
+
+
+def names_in(option: str) -> tuple[str, ...]:
+    """Return every column that an option may mean: the whole word, and its parts where it holds a comma."""
+    parts = option.split(PAIR_SIGN)
+    return (option,) if len(parts) == 1 else (option, *map(str.strip, parts))
+
+
+def _find_texts(raw: RawTable, wanted: str) -> tuple[str, ...]:
+    """Return the names of one column or two; none where nothing points at any.
+
+    A column whose own name holds a comma is that one column.
+
+    Raises
+    ------
+    DataError
+        If there is no such column, or ``A,B`` names other than two.
+    """
+    if PAIR_SIGN not in wanted or wanted in raw.names:
+        text = find_column(raw, wanted, TEXT_NAMES, "text-column")
+        return () if text is None else (text,)
+    _, *parts = names_in(wanted)
+    found = [find_column(raw, part, (), "text-column") for part in parts]
+    pair = tuple(name for name in found if name is not None)  # auto finds none
+    if len(found) != 2 or len(set(pair)) != 2:
+        raise DataError(
+            f"--text-column is {shown(wanted)}, expected one column, or two different ones as A,B "
+            f"(columns: {described(raw)}). Pass two names or 1-based numbers."
+        )
+    return pair
 
 
 def _unclear(raw: RawTable, wanted: str) -> DataError:

@@ -7,10 +7,10 @@ those it cannot read, and says at the end what was wrong.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, isnan
+from math import isfinite
 from typing import Any
 
-from pipeline.datasets.raw import Cells, Lines, RawTable
+from pipeline.datasets.raw import Cells, Lines, RawTable, is_missing
 from pipeline.errors import DataError, shown
 
 Label = int | str | float | tuple[str, ...]
@@ -349,8 +349,3 @@ class FlagReader(LabelReader):
     def could_be(self, cell: str, counts: "Counter[Label]") -> bool:
         """Tell whether a text is 0 or 1."""
         return is_flag(cell)
-
-
-def is_missing(value: object) -> bool:
-    """Tell whether a cell holds nothing: None or NaN."""
-    return value is None or (isinstance(value, float) and isnan(value))

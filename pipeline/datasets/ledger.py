@@ -20,6 +20,7 @@ from pipeline.datasets.checks import Rows
 from pipeline.datasets.labels import Label
 from pipeline.datasets.raw import FIRST_LINES
 from pipeline.errors import DataError, shown
+from pipeline.pairs import n_characters, texts_in
 
 Json = dict[str, Any]  # Any: JSON values
 SPLITS = ("train", "dev", "test")
@@ -98,14 +99,13 @@ class Ledger:
         return np.fromiter(numbers, "i4", len(labels))
 
     def _look_at(self, split: str, rows: Rows) -> None:
-        lengths = np.fromiter(map(len, rows.texts), "i8", len(rows.texts))
+        lengths = np.fromiter(map(n_characters, rows.texts), "i8", len(rows.texts))
         self._characters += int(lengths.sum())
         shortest = self._longest[0][0] if len(self._longest) == N_EXAMPLES else -1
         for i in np.flatnonzero(lengths > shortest).tolist():
             self._keep_long((int(lengths[i]), -self.rows - i, split, rows.lines[i]))
-        for text, line in zip(rows.texts, rows.lines, strict=True):
-            # printable is nearly every text, and quick to tell
-            if not text.isprintable() and CONTROL.search(text):
+        for row, line in zip(rows.texts, rows.lines, strict=True):
+            if any(map(has_control_character, texts_in(row))):
                 self._n_control += 1
                 if len(self._control) < FIRST_LINES:
                     self._control.append({"split": split, "line": line})
@@ -224,6 +224,11 @@ class Repeats:
                 for i in np.sort(first)[:N_EXAMPLES]
             ]
         }
+
+
+def has_control_character(text: str) -> bool:
+    """Tell whether a text holds one; printable is nearly every text, and quick to tell."""
+    return not text.isprintable() and CONTROL.search(text) is not None
 
 
 def _place(conflict: Json) -> tuple[int, int]:

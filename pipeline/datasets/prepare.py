@@ -56,7 +56,7 @@ def make_table(
             for split in (name for name in SPLITS if name in raws):
                 raw = raws[split]
                 if _has_no_labels(raw, split, columns):
-                    notes[split] = _count(raw, columns.text)
+                    notes[split] = _count(raw, columns.texts)
                     continue
                 rows = SplitRows(raw, split, columns, spec, kinds)
                 for batch in rows.batches():
@@ -114,11 +114,9 @@ def _has_no_labels(raw: RawTable, split: str, columns: Columns) -> bool:
         If another column that train has is missing.
     """
     missing = set(columns.read).difference(raw.names)
-    has_text, has_labels = (
-        columns.text not in missing,
-        missing.isdisjoint(columns.labels.names),
-    )
-    if split == "test" and has_text and not has_labels:
+    has_texts = missing.isdisjoint(columns.texts)
+    has_labels = missing.isdisjoint(columns.labels.names)
+    if split == "test" and has_texts and not has_labels:
         return True
     if missing:
         raise DataError(
@@ -128,9 +126,10 @@ def _has_no_labels(raw: RawTable, split: str, columns: Columns) -> bool:
     return False
 
 
-def _count(raw: RawTable, text: str) -> Json:
+def _count(raw: RawTable, texts: tuple[str, ...]) -> Json:
     """Read a split without labels to its end."""
-    n = sum(len(batch.lines) for batch in raw.read([raw.names.index(text)]))
+    wanted = list(map(raw.names.index, texts))
+    n = sum(len(batch.lines) for batch in raw.read(wanted))
     raw.close()
     return {**raw.notes, "rows_read": n, "unlabelled": True}
 

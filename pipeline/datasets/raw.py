@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from typing import Any, Protocol
 
 Cells = list[Any]  # Any: str in text files, whatever a typed column holds elsewhere
@@ -170,3 +171,8 @@ SPLIT_NAMES = {
 def slug_of(name: str) -> str:
     """Return `name` as it may stand in a path."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "data"
+
+
+def is_missing(cell: object) -> bool:
+    """Tell whether a cell holds nothing: None or NaN."""
+    return cell is None or (isinstance(cell, float) and isnan(cell))

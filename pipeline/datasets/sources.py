@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 from pipeline import hub
 from pipeline.config import DatasetSpec
 from pipeline.datasets import hubsets, pins
+from pipeline.datasets.columns import names_in
 from pipeline.datasets.files import (
     ENDINGS,
     DigestedFile,
@@ -239,7 +240,11 @@ def open_stream(
     kind = form.removesuffix(".gz")
     if kind == "jsonl":
         return JsonTable(blocks, path)
-    wanted = (spec.text_column, spec.label_column, spec.slice_column)
+    wanted = (
+        *names_in(spec.text_column),
+        *names_in(spec.label_column),
+        spec.slice_column,
+    )
     named += tuple(
         name for name in wanted if name not in ("", "auto") and not name.isdigit()
     )

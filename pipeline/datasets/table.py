@@ -1,4 +1,4 @@
-"""The checked table every later stage reads, as it lies on disk: one text, one label and one split a row.
+"""The checked table every later stage reads, as it lies on disk: a text or a pair, one label and one split a row.
 
 ::
 
@@ -6,13 +6,14 @@
                    split (string), line (int64),
                    exact (binary): UTF-8 with surrogates, only for a text that holds a lone one, which Parquet's
                    strings cannot; ``text`` has U+FFFD in its place,
+                   text_b, exact_b: the same of the second text, only where a row has two,
                    slice (string, or null): only where a column to slice the report by was named
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -25,10 +26,13 @@ from numpy.typing import NDArray
 from pipeline.datasets.checks import Rows
 from pipeline.datasets.labels import Label
 from pipeline.errors import DataError, shown
+from pipeline.pairs import Text, are_pairs, columns_of
 from pipeline.storage import disk
 
 FILE = "rows.parquet"
 ROWS = 8_192  # texts in memory at once, where they are read block by block
+SECOND = "_b"  # ends the names of the second text's columns
+COLUMNS = ("text", "exact", f"text{SECOND}", f"exact{SECOND}")
 SURROGATE = re.compile("[\ud800-\udfff]")
 Labels = NDArray[np.int64] | NDArray[np.float64] | NDArray[np.object_]
 
@@ -39,7 +43,7 @@ class Table:
 
     Attributes
     ----------
-    texts : list of str, length n
+    texts : sequence of str or of Pair, length n
         Exactly as in the file.
     labels : ndarray, shape (n,)
         int64 from typed integer columns, else object holding str; float64 of a regression; object holding tuples of
@@ -50,7 +54,7 @@ class Table:
         1-based line or row in the split's file.
     """
 
-    texts: list[str]
+    texts: Sequence[Text]
     labels: Labels
     splits: NDArray[np.object_]
     lines: NDArray[np.int64]
@@ -100,9 +104,16 @@ def object_array(values: Sequence[object]) -> NDArray[np.object_]:
     return found
 
 
-def _texts_of(table: pa.Table | pa.RecordBatch) -> list[str]:
-    texts: list[str] = table["text"].to_pylist()
-    exact = table["exact"]
+def _texts_of(table: pa.Table | pa.RecordBatch) -> Sequence[Text]:
+    first = _column_of(table)
+    if f"text{SECOND}" not in table.schema.names:
+        return first
+    return list(zip(first, _column_of(table, SECOND), strict=True))
+
+
+def _column_of(table: pa.Table | pa.RecordBatch, which: str = "") -> list[str]:
+    texts: list[str] = table[f"text{which}"].to_pylist()
+    exact = table[f"exact{which}"]
     if exact.null_count < len(exact):
         for i, stored in enumerate(exact.to_pylist()):
             if stored is not None:
@@ -112,20 +123,24 @@ def _texts_of(table: pa.Table | pa.RecordBatch) -> list[str]:
 
 @dataclass(frozen=True)
 class StoredRow:
-    """A row's text, split (``train``, ``dev`` or ``test``) and 1-based line."""
+    """A row's text or pair, split (``train``, ``dev`` or ``test``) and 1-based line."""
 
-    text: str
+    text: Text
     split: str
     line: int
 
 
 class StoredTexts:
-    """The texts of a table, read block by block: in memory is one block, not the table.
+    """The texts or pairs of a table, read block by block: in memory is one block, not the table.
 
     Parameters
     ----------
     directory : Path
         Where a `TableWriter` wrote.
+
+    Attributes
+    ----------
+    are_pairs : bool
     """
 
     def __init__(self, directory: Path) -> None:
@@ -133,6 +148,9 @@ class StoredTexts:
         about = pq.read_metadata(self._path)
         sizes = [about.row_group(i).num_rows for i in range(about.num_row_groups)]
         self._starts = np.cumsum([0, *sizes])
+        names = set(pq.read_schema(self._path).names)
+        self.are_pairs = f"text{SECOND}" in names
+        self._columns = [name for name in COLUMNS if name in names]
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -140,7 +158,7 @@ class StoredTexts:
 
     def blocks(
         self, wanted: NDArray[np.bool_] | None = None
-    ) -> Iterator[tuple[int, list[str]]]:
+    ) -> Iterator[tuple[int, Sequence[Text]]]:
         """Yield the number of a block's first row and its texts, in order.
 
         Parameters
@@ -154,7 +172,7 @@ class StoredTexts:
                     continue
                 at = begin
                 for batch in file.iter_batches(
-                    ROWS, [group], ["text", "exact"], use_threads=False
+                    ROWS, [group], self._columns, use_threads=False
                 ):
                     yield at, _texts_of(batch)
                     at += batch.num_rows
@@ -165,7 +183,7 @@ class StoredTexts:
         groups = np.searchsorted(self._starts, rows, side="right") - 1
         with pq.ParquetFile(self._path) as file:
             for group in np.unique(groups).tolist():
-                table = file.read_row_group(group, ["text", "exact", "split", "line"])
+                table = file.read_row_group(group, [*self._columns, "split", "line"])
                 for row in (
                     row for row, at in zip(rows, groups, strict=True) if at == group
                 ):
@@ -220,7 +238,7 @@ class TableWriter:
             self._writer = pq.ParquetWriter(self._stream, schema, compression="zstd")
         n = len(rows.texts)
         columns = [
-            *_text_columns(rows.texts),
+            *chain.from_iterable(map(_text_columns, columns_of(rows.texts))),
             _label_column(split, rows),
             pa.array([split] * n, pa.string()),
             pa.array(rows.lines, pa.int64()),
@@ -232,9 +250,13 @@ class TableWriter:
 
 
 def _schema(rows: Rows) -> pa.Schema:
+    second = {}
+    if are_pairs(rows.texts):
+        second = {f"text{SECOND}": pa.string(), f"exact{SECOND}": pa.binary()}
     fields = {
         "text": pa.string(),
         "exact": pa.binary(),
+        **second,
         "label": _label_type(rows.labels[0]),
         "split": pa.string(),
         "line": pa.int64(),
@@ -261,7 +283,7 @@ def _label_column(split: str, rows: Rows) -> pa.Array:
         ) from error
 
 
-def _text_columns(texts: list[str]) -> tuple[pa.Array, pa.Array]:
+def _text_columns(texts: Sequence[str]) -> tuple[pa.Array, pa.Array]:
     """Return the texts, and the exact bytes of those that are no valid UTF-8."""
     try:
         return pa.array(texts, pa.string()), pa.nulls(len(texts), pa.binary())

@@ -1,16 +1,17 @@
 """Texts that are to get a label: the rows of a file or stream, of which only the text is read, bad ones marked.
 
-Files are read as for training, and need no label column; plain lines are read, too.
+Files are read as for training, and need no label column; plain lines are read, too: one text each, or two with a tab
+between them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from pipeline.config import DatasetSpec
-from pipeline.datasets.columns import choose_text_column
+from pipeline.datasets.columns import choose_text_columns, names_in
 from pipeline.datasets.files import (
     check_regular,
     count_lines,
@@ -18,13 +19,13 @@ from pipeline.datasets.files import (
     text_blocks,
     unpacked,
 )
-from pipeline.datasets.labels import is_missing
-from pipeline.datasets.raw import Broken, RawTable
+from pipeline.datasets.raw import Broken, RawTable, is_missing
 from pipeline.datasets.text import open_text
 from pipeline.datasets.typed import JsonTable, open_parquet
 from pipeline.errors import DataError, shown
+from pipeline.pairs import Text
 
-ONE_A_LINE = "one text a line"
+ONE_A_LINE, TWO_A_LINE = "one text a line", "two texts a line, a tab between them"
 
 
 class TextRow(NamedTuple):
@@ -36,7 +37,7 @@ class TextRow(NamedTuple):
         1-based number; blank lines count in plain lines alone, as for pandas.
     line : int
         1-based line on which it begins in a text file, else its row.
-    text : str
+    text : str or Pair
         Empty where there is an error.
     error : str
         In words that follow the row's place, such as ``has no text.``; empty where all is well.
@@ -44,7 +45,7 @@ class TextRow(NamedTuple):
 
     row: int
     line: int
-    text: str
+    text: Text
     error: str
 
 
@@ -57,7 +58,7 @@ class Texts:
     name : str
         What people call it.
     how : str
-        What is taken as a text: ``one text a line``, ``column 'text'``.
+        What is taken as a text: ``one text a line``, ``column 'text'``, ``columns 'premise' and 'hypothesis'``.
     n_lines : int or None
         Lines of a text file, rows of Parquet; None where nobody knows.
     portions : iterator of iterators of TextRow
@@ -78,7 +79,9 @@ class Texts:
         return f"{self.name}:{row.line}"
 
 
-def open_texts(path: Path, spec: DatasetSpec, form: str = "auto") -> Texts:
+def open_texts(
+    path: Path, spec: DatasetSpec, form: str = "auto", *, pair: str = ""
+) -> Texts:
     """Return the texts in a file.
 
     Parameters
@@ -89,6 +92,8 @@ def open_texts(path: Path, spec: DatasetSpec, form: str = "auto") -> Texts:
     form : str
         ``lines``, ``tsv``, ``txt``, ``csv``, ``jsonl``, ``parquet``; ``auto`` goes by the file's ending. ``txt`` is
         one text a line, unless there is a separator or a text column in `spec`.
+    pair : str
+        Where pairs are wanted, the columns that are taken if `spec` names none: ``A,B``.
 
     Raises
     ------
@@ -102,7 +107,7 @@ def open_texts(path: Path, spec: DatasetSpec, form: str = "auto") -> Texts:
 
         table = open_parquet(path)
         n_rows = pq.read_metadata(path).num_rows
-        return _texts_of_table(table, spec, str(path), n_rows)
+        return _texts_of_table(table, spec, str(path), n_rows, pair)
     try:
         with path.open("rb") as stream:
             n_lines = count_lines(unpacked(stream, form), str(path))
@@ -112,7 +117,7 @@ def open_texts(path: Path, spec: DatasetSpec, form: str = "auto") -> Texts:
             f"{path} cannot be read: {error.strerror}. Check the path and permissions."
         ) from error
     try:
-        texts = open_text_stream(stream, str(path), spec, form, n_lines)
+        texts = open_text_stream(stream, str(path), spec, form, n_lines, pair=pair)
     except BaseException:
         stream.close()
         raise
@@ -125,6 +130,8 @@ def open_text_stream(
     spec: DatasetSpec,
     form: str,
     n_lines: int | None = None,
+    *,
+    pair: str = "",
 ) -> Texts:
     """Return the texts in a stream of bytes.
 
@@ -137,6 +144,8 @@ def open_text_stream(
     form : str
         As for `open_texts`, also with ``.gz``, but neither ``parquet`` nor ``auto``.
     n_lines : int, optional
+    pair : str
+        As for `open_texts`.
 
     Raises
     ------
@@ -150,13 +159,16 @@ def open_text_stream(
     if separator == "auto" and kind == "tsv":
         separator = "\t"  # also where there is but one column
     if kind == "lines":
-        rows = chain.from_iterable(_lines(blocks, spec))
-        return Texts(name, ONE_A_LINE, n_lines, iter([rows]))
+        lines = _lines_of(blocks, name, spec, pair)
+        return replace(
+            lines, n_lines=n_lines, portions=iter([chain.from_iterable(lines.portions)])
+        )
     raw: RawTable
     if kind == "jsonl":
         raw = JsonTable(blocks, name, keep_broken=True)
     else:
-        named = (spec.text_column,) if spec.text_column != "auto" else ()
+        asked = _with_pair(spec, pair).text_column
+        named = names_in(asked) if asked != "auto" else ()
         raw = open_text(
             blocks,
             name,
@@ -166,10 +178,12 @@ def open_text_stream(
             named=tuple(n for n in named if not n.isdigit()),
             keep_broken=True,
         )
-    return _texts_of_table(raw, spec, name, n_lines)
+    return _texts_of_table(raw, spec, name, n_lines, pair)
 
 
-def open_live_lines(stream: BinaryIO, name: str, spec: DatasetSpec) -> Texts:
+def open_live_lines(
+    stream: BinaryIO, name: str, spec: DatasetSpec, *, pair: str = ""
+) -> Texts:
     """Return the lines of a stream that others may still be writing, each as a text as soon as it is there.
 
     Parameters
@@ -180,30 +194,52 @@ def open_live_lines(stream: BinaryIO, name: str, spec: DatasetSpec) -> Texts:
         For messages.
     spec : DatasetSpec
         Whether there is a header.
+    pair : str
+        As for `open_texts`.
     """
-    blocks = text_blocks(stream, name, at_once=True)
-    return Texts(name, ONE_A_LINE, None, _lines(blocks, spec))
+    return _lines_of(text_blocks(stream, name, at_once=True), name, spec, pair)
+
+
+def _with_pair(spec: DatasetSpec, pair: str) -> DatasetSpec:
+    return (
+        replace(spec, text_column=pair) if pair and spec.text_column == "auto" else spec
+    )
 
 
 def _texts_of_table(
-    raw: RawTable, spec: DatasetSpec, name: str, n_lines: int | None
+    raw: RawTable, spec: DatasetSpec, name: str, n_lines: int | None, pair: str
 ) -> Texts:
-    column = choose_text_column(raw, spec)
-    how = f"column {column!r}" if raw.has_header else f"column {column}"
-    rows = _rows(raw, raw.names.index(column))
+    columns = choose_text_columns(raw, _with_pair(spec, pair))
+    if len(columns) != (2 if pair else 1):
+        wanted = "two columns, as A,B" if pair else "one column: it labels single texts"
+        raise DataError(
+            f"--text-column is {shown(spec.text_column)}, but the predictor was trained on {wanted}. "
+            "Pass that, or another --predictor."
+        )
+    names = [repr(column) if raw.has_header else column for column in columns]
+    how = f"column{'s' if pair else ''} {' and '.join(names)}"
+    rows = _rows(raw, list(map(raw.names.index, columns)))
     return Texts(name, how, n_lines, iter([rows]))
 
 
-def _rows(raw: RawTable, column: int) -> Iterator[TextRow]:
+def _rows(raw: RawTable, wanted: list[int]) -> Iterator[TextRow]:
     number = 0
-    for batch in raw.read([column]):
-        for line, cell in zip(batch.lines, batch.columns[0], strict=True):
+    for batch in raw.read(wanted):
+        for line, *cells in zip(batch.lines, *batch.columns, strict=True):
             number += 1
-            yield _row(number, line, cell)
+            yield _row(number, line, cells)
     raw.close()
 
 
-def _lines(blocks: Iterator[str], spec: DatasetSpec) -> Iterator[Iterator[TextRow]]:
+def _lines_of(blocks: Iterator[str], name: str, spec: DatasetSpec, pair: str) -> Texts:
+    """Return the lines of a text, each a text or, where pairs are wanted, two."""
+    how = TWO_A_LINE if pair else ONE_A_LINE
+    return Texts(name, how, None, _lines(blocks, spec, is_pair=bool(pair)))
+
+
+def _lines(
+    blocks: Iterator[str], spec: DatasetSpec, *, is_pair: bool
+) -> Iterator[Iterator[TextRow]]:
     """Yield the rows of each block."""
     skipped, begin = int(spec.header == "yes"), 1
     for block in blocks:
@@ -211,21 +247,39 @@ def _lines(blocks: Iterator[str], spec: DatasetSpec) -> Iterator[Iterator[TextRo
         if not lines[-1]:  # what follows the last line break
             lines.pop()
         yield (
-            _row(line - skipped, line, text)
+            _row(line - skipped, line, _halves(text) if is_pair else [text])
             for line, text in enumerate(lines, begin)
             if line > skipped
         )
         begin += len(lines)
 
 
-def _row(number: int, line: int, cell: Any) -> TextRow:  # Any: a cell
+def _halves(line: str) -> list[str | Broken]:
+    """Return the two texts of a line, or what is wrong with it."""
+    halves: list[str | Broken] = [*line.split("\t")]
+    if len(halves) == 2 or not line.strip():
+        return halves
+    n = f"{len(halves)} text{'s'[: len(halves) != 1]}"
+    return [Broken(f"has {n}, expected two with a tab between them.")]
+
+
+def _row(
+    number: int,
+    line: int,
+    cells: Sequence[Any],  # Any: cells
+) -> TextRow:
+    wrong = next(filter(None, map(_wrong_with, cells)), "")
+    if wrong:
+        return TextRow(number, line, "", wrong)
+    return TextRow(number, line, cells[0] if len(cells) == 1 else tuple(cells), "")
+
+
+def _wrong_with(cell: Any) -> str:  # Any: a cell
+    """Return why a cell is no text, in words that follow the row's place; nothing where it is one."""
     if isinstance(cell, Broken):
-        return TextRow(number, line, "", cell.reason)
+        return cell.reason
     if is_missing(cell) or (isinstance(cell, str) and not cell.strip()):
-        return TextRow(number, line, "", "has no text.")
+        return "has no text."
     if not isinstance(cell, str):
-        kind = type(cell).__name__
-        return TextRow(
-            number, line, "", f"holds {kind} {shown(cell)}, expected a text."
-        )
-    return TextRow(number, line, cell, "")
+        return f"holds {type(cell).__name__} {shown(cell)}, expected a text."
+    return ""

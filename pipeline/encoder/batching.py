@@ -3,17 +3,19 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import EncoderError
+from pipeline.pairs import Text, n_characters
 
 # Texts sorted together: this many, as padding gains nothing from more, and no more characters than a stopped run can
 # wait for the tokenizer to read.
 WINDOW = 8_192
 WINDOW_CHARS = 8 * 2**20
+Row = TypeVar("Row", bound=Text)
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
@@ -23,13 +25,16 @@ class Tokens(NamedTuple):
     Attributes
     ----------
     ids : list of n ndarrays of int32, each of shape (t,)
-        The ids of each text, cut; at least one.
+        The ids of each text or pair, cut; at least one.
     n_tokens : ndarray of int32, shape (n,)
         Tokens of each text before it was cut.
+    segments : list of n ndarrays of int32, each of shape (t,), optional
+        Of pairs: 0 for a token of the first text, 1 for one of the second, as the tokenizer says. None: all 0.
     """
 
     ids: list[NDArray[np.int32]]
     n_tokens: NDArray[np.int32]
+    segments: list[NDArray[np.int32]] | None = None
 
     @property
     def lengths(self) -> NDArray[np.int32]:
@@ -97,13 +102,13 @@ def not_finite(n_broken: int, n: int, which: str) -> EncoderError:
     )
 
 
-def windows(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Yield the texts in order, as many at a time as are sorted by length together."""
-    window: list[str] = []
+def windows(texts: Iterable[Row]) -> Iterator[list[Row]]:
+    """Yield the texts or pairs in order, as many at a time as are sorted by length together."""
+    window: list[Row] = []
     n_chars = 0
     for text in texts:
         window.append(text)
-        n_chars += len(text)
+        n_chars += n_characters(text)
         if len(window) == WINDOW or n_chars >= WINDOW_CHARS:
             yield window
             window, n_chars = [], 0

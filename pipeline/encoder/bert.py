@@ -96,6 +96,9 @@ class Bert:
     words : ndarray of float32, shape (v, d)
     positions : ndarray of float32, shape (p, d)
         Row 0 of the token types is added, as all tokens of a single text are of type 0.
+    second : ndarray of float32, shape (d,), or None
+        What a token of a pair's second text has beside: row 1 of the token types less row 0. None where the encoder
+        makes no difference (DistilBERT, RoBERTa).
     norm : Norm
         Of the embeddings.
     layers : tuple of Layer
@@ -118,6 +121,14 @@ class Bert:
     epsilon: float
     gelu: str
     pad_id: int | None
+    second: Array | None = None
+
+    @property
+    def places(self) -> Array:
+        """Return a row for each place in a text, then in a pair's second text where that differs: (p or 2p, d)."""
+        if self.second is None:
+            return self.positions
+        return np.concatenate([self.positions, self.positions + self.second])
 
     @property
     def dim(self) -> int:
@@ -128,6 +139,26 @@ class Bert:
     def n_parameters(self) -> int:
         """Return how many numbers the weights are."""
         return sum(array.size for array in arrays_of(self).values())
+
+
+def place_ids(
+    bert: Bert,
+    input_ids: NDArray[np.integer[Any]],
+    segments: NDArray[np.integer[Any]] | None = None,
+) -> NDArray[np.int32]:
+    """Return each token's row in `Bert.places`: (n, t) -> (n, t).
+
+    Parameters
+    ----------
+    bert : Bert
+    input_ids : ndarray of int, shape (n, t)
+    segments : ndarray of int, shape (n, t), optional
+        0 or 1; None: all 0.
+    """
+    places = position_ids(input_ids, bert.pad_id)
+    if segments is None or bert.second is None:
+        return places
+    return np.asarray(places + segments * len(bert.positions), dtype=np.int32)
 
 
 def position_ids(
@@ -290,11 +321,13 @@ def _read(config: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> Ber
         return _layer(part, linear, norm)
 
     positions = array("embeddings.position_embeddings.weight")
+    second = None
     if not distil:
         types = array("embeddings.token_type_embeddings.weight")
         if types.shape[1] != positions.shape[1]:
             raise ValueError("token types of another length")
         positions = positions + types[0]
+        second = types[1] - types[0] if len(types) > 1 else None
     n_layers = config["n_layers" if distil else "num_hidden_layers"]
     has_pooler = "pooler.dense.weight" in weights
     return Bert(
@@ -303,6 +336,7 @@ def _read(config: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> Ber
         norm=norm("embeddings.LayerNorm"),
         layers=tuple(layer(i) for i in range(n_layers)),
         pooler=linear("pooler.dense") if has_pooler else None,
+        second=second,
         **settings_of(config),
     )
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from pipeline.config import EncoderSpec
 from pipeline.encoder.tolerance import LARGEST, SMALLEST_COSINE
 from pipeline.errors import EncoderError
+from pipeline.pairs import Text
 
 N_SOME = 32  # texts for what is encoded more than once
-Encode = Callable[[Sequence[str]], NDArray[np.float32]]
+Encode = Callable[[Sequence[Text]], NDArray[np.float32]]
 Json = dict[str, Any]  # Any: JSON values
 
 
@@ -70,13 +71,13 @@ class Measured:
     """
 
     certificate: Certificate
-    texts: list[str]
+    texts: list[Text]
     reference: NDArray[np.float32]
     features: NDArray[np.float32]
 
 
 def measure(
-    texts: Sequence[str],
+    texts: Sequence[Text],
     encode: Encode,
     encode_reference: Encode,
     engine: Mapping[str, Any],  # Any: JSON values
@@ -148,7 +149,7 @@ def _cosines(
 
 
 def _in_other_batches(
-    texts: list[str], features: NDArray[np.float32], encode: Encode
+    texts: list[Text], features: NDArray[np.float32], encode: Encode
 ) -> dict[str, float]:
     """Return how far the features of some texts move with those that share their batch."""
     some = spread(len(texts), N_SOME)

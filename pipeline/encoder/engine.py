@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import ComputeSpec, EncoderSpec
-from pipeline.encoder.bert import Bert, position_ids
+from pipeline.encoder.bert import Bert, place_ids
 from pipeline.encoder.checkpoint import Checkpoint
 from pipeline.encoder.quantized import to_arrays
 from pipeline.errors import ConfigError, EncoderError, EngineError
@@ -62,9 +62,20 @@ class Engine(Protocol):
     n_halved: int
 
     def __call__(
-        self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
+        self,
+        input_ids: NDArray[np.int64],
+        mask: NDArray[np.int64],
+        segments: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
-        """Return the features of a batch: ids (n, t) and mask (n, t), 1 for tokens and 0 for padding -> (n, d)."""
+        """Return the features of a batch, (n, d).
+
+        Parameters
+        ----------
+        input_ids, mask : ndarray of int64, shape (n, t)
+            The mask is 1 for tokens, 0 for padding.
+        segments : ndarray of int64, shape (n, t), optional
+            1 for tokens of a pair's second text, else 0; None: all 0. Encoders that make no difference ignore it.
+        """
         ...
 
     def hidden_states(
@@ -169,12 +180,15 @@ def ends_in_first_token(pooling: str, n_layers: int) -> bool:
 
 
 def graph_inputs(
-    input_ids: NDArray[np.int64], mask: NDArray[np.int64], pad_id: int | None
+    bert: Bert,
+    input_ids: NDArray[np.int64],
+    mask: NDArray[np.int64],
+    segments: NDArray[np.int64] | None = None,
 ) -> list[NDArray[Any]]:  # Any: int32 and float32
     """Return the inputs of a graph for a batch, (n, t) each: ids, positions, mask; see `pipeline.encoder.ops.Ops`."""
     return [
         input_ids.astype(np.int32),
-        position_ids(input_ids, pad_id),
+        place_ids(bert, input_ids, segments),
         mask.astype(np.float32),
     ]
 

@@ -47,16 +47,19 @@ class OnnxEngine:
         }
 
     def __call__(
-        self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
+        self,
+        input_ids: NDArray[np.int64],
+        mask: NDArray[np.int64],
+        segments: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
-        """Return the features of a batch: (n, t), (n, t) -> (n, d).
+        """Return the features of a batch: (n, t) each -> (n, d).
 
         Raises
         ------
         EngineError
             If ONNX Runtime cannot run the graph on this batch.
         """
-        return self._run(input_ids, mask)[0]
+        return self._run(input_ids, mask, segments)[0]
 
     def hidden_states(
         self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
@@ -105,7 +108,7 @@ class Compiled:
         n_layers: int,
         probed: int | None = None,
     ) -> None:
-        self._pad_id = bert.pad_id
+        self._bert = bert
         options = ort.SessionOptions()
         options.intra_op_num_threads = cpu_count()
         options.log_severity_level = ERRORS_ALONE
@@ -123,16 +126,19 @@ class Compiled:
             ) from error
 
     def __call__(
-        self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
+        self,
+        input_ids: NDArray[np.int64],
+        mask: NDArray[np.int64],
+        segments: NDArray[np.int64] | None = None,
     ) -> list[NDArray[np.float32]]:
-        """Return the outputs for a batch: ids and mask (n, t).
+        """Return the outputs for a batch: ids, mask and segments (n, t).
 
         Raises
         ------
         EngineError
             If ONNX Runtime cannot run the graph on this batch.
         """
-        inputs = graph_inputs(input_ids, mask, self._pad_id)
+        inputs = graph_inputs(self._bert, input_ids, mask, segments)
         named = dict(zip(INPUTS, inputs, strict=True))
         try:
             return list(self._session.run(None, named))

@@ -52,9 +52,12 @@ class OpenVinoEngine:
         }
 
     def __call__(
-        self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
+        self,
+        input_ids: NDArray[np.int64],
+        mask: NDArray[np.int64],
+        segments: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
-        """Return the features of a batch: (n, t), (n, t) -> (n, d).
+        """Return the features of a batch: (n, t) each -> (n, d).
 
         Raises
         ------
@@ -62,7 +65,7 @@ class OpenVinoEngine:
             If OpenVINO cannot run the graph on this batch.
         """
         with self._lock:
-            return self._infer(self._request, input_ids, mask)[0]
+            return self._infer(self._request, input_ids, mask, segments)[0]
 
     def hidden_states(
         self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
@@ -89,9 +92,10 @@ class OpenVinoEngine:
         request: ov.InferRequest,
         input_ids: NDArray[np.int64],
         mask: NDArray[np.int64],
+        segments: NDArray[np.int64] | None = None,
     ) -> list[NDArray[np.float32]]:
         """Return the outputs, as arrays of their own; while the lock is held."""
-        inputs = graph_inputs(input_ids, mask, self._bert.pad_id)
+        inputs = graph_inputs(self._bert, input_ids, mask, segments)
         try:
             found = request.infer(inputs, share_inputs=True)
             return [np.array(found[i]) for i in range(len(found))]

@@ -13,7 +13,7 @@ from pipeline.encoder.bert import (
     Layer,
     Linear,
     Norm,
-    position_ids,
+    place_ids,
 )
 from pipeline.encoder.device import (
     DTYPES,
@@ -45,17 +45,20 @@ class TorchEngine:
         check_pooler(bert, spec)
         self._device = choose_device(device)
         self._model = _Model(bert, spec, self._device)
-        self._pad_id = bert.pad_id
+        self._bert = bert
         self.device = str(self._device)
         self.n_parameters = bert.n_parameters
         self.n_halved = 0
         self.identity = identity_of("torch", TORCH, self._device)
 
     def __call__(
-        self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
+        self,
+        input_ids: NDArray[np.int64],
+        mask: NDArray[np.int64],
+        segments: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
-        """Return the features of a batch: (n, t), (n, t) -> (n, d)."""
-        places = position_ids(input_ids, self._pad_id).astype(np.int64)
+        """Return the features of a batch: (n, t) each -> (n, d)."""
+        places = place_ids(self._bert, input_ids, segments).astype(np.int64)
         found, n_halved = halving(self._features, input_ids, places, mask)
         self.n_halved += n_halved
         return found
@@ -65,7 +68,7 @@ class TorchEngine:
         self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
     ) -> list[NDArray[np.float32]]:
         """Return the hidden states of a batch: (n, t), (n, t) -> of each layer (n, t, d)."""
-        places = position_ids(input_ids, self._pad_id).astype(np.int64)
+        places = place_ids(self._bert, input_ids).astype(np.int64)
         tensors = self._moved(input_ids, places, mask)
         states = self._model.hidden_states(*tensors)
         return [np.asarray(x.float().cpu().numpy()) for x in states]
@@ -90,6 +93,7 @@ class _Model:
     def __init__(self, bert: Bert, spec: EncoderSpec, device: torch.device) -> None:
         self._device, self._dtype = device, DTYPES[spec.precision]
         self._bert, self._pooling = bert, spec.pooling
+        self._places = bert.places  # one array, as tensors are known by theirs
         self._tensors: dict[int, Tensor] = {}
         self._layers = bert.layers[: layers_to_run(bert, spec)]
 
@@ -116,7 +120,7 @@ class _Model:
         return states
 
     def _embeddings(self, ids: Tensor, positions: Tensor) -> Tensor:
-        words, places = self._bert.words, self._bert.positions
+        words, places = self._bert.words, self._places
         rows = self._tensor(words)[ids] + self._tensor(places)[positions]
         return self._norm(rows, self._bert.norm)
 

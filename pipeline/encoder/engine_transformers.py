@@ -27,6 +27,7 @@ from pipeline.errors import EncoderError
 transformers_logging.set_verbosity_error()  # unused weights of other heads are no news here
 transformers_logging.disable_progress_bar()
 
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 IGNORED = {  # settings that choose kernels, possibly from a hub
     "_attn_implementation",
     "attn_implementation",
@@ -64,9 +65,12 @@ class TransformersEngine:
         self.identity = identity_of("transformers", version, self._device)
 
     def __call__(
-        self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
+        self,
+        input_ids: NDArray[np.int64],
+        mask: NDArray[np.int64],
+        segments: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
-        """Return the features of a batch: (n, t), (n, t) -> (n, d).
+        """Return the features of a batch: (n, t) each -> (n, d).
 
         Raises
         ------
@@ -74,7 +78,10 @@ class TransformersEngine:
             If the model was set to training mode.
         """
         self._check_mode()
-        found, n_halved = halving(self._features, input_ids, mask)
+        columns = [input_ids, mask]
+        if segments is not None and self._has_segments:
+            columns.append(segments)
+        found, n_halved = halving(self._features, *columns)
         self.n_halved += n_halved
         return found
 
@@ -107,21 +114,23 @@ class TransformersEngine:
                 "Call encoder.engine.model.eval()."
             )
 
-    def _inputs(
-        self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
-    ) -> dict[str, torch.Tensor]:
-        arrays = {"input_ids": input_ids, "attention_mask": mask}
+    @property
+    def _has_segments(self) -> bool:
+        """Tell whether the model tells a pair's second text from the first."""
+        n_kinds = getattr(self.model.config, "type_vocab_size", 2)
+        return "token_type_ids" in self._takes and n_kinds > 1
+
+    def _inputs(self, *columns: NDArray[np.int64]) -> dict[str, torch.Tensor]:
+        """Return ids, mask and, if given, segments as what the model calls them."""
         return {
             name: torch.from_numpy(array).to(self._device)
-            for name, array in arrays.items()
+            for name, array in zip(INPUTS, columns, strict=False)
             if name in self._takes
         }
 
     @torch.inference_mode()
-    def _features(
-        self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        inputs = self._inputs(input_ids, mask)
+    def _features(self, *columns: NDArray[np.int64]) -> NDArray[np.float32]:
+        inputs, mask = self._inputs(*columns), columns[1]
         last = self._spec.layer == -1
         out = self.model(**inputs, **({} if last else {"output_hidden_states": True}))
         if self._spec.pooling == "pooler":

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import ComputeSpec, EncoderSpec
+from pipeline.config import ComputeSpec, EncoderSpec, check_joint
 from pipeline.encoder.ahead import one_ahead
 from pipeline.encoder.batching import (
     EncodedRows,
@@ -41,6 +41,7 @@ from pipeline.encoder.limits import check_options, feed_forward_width
 from pipeline.encoder.tokens import TokenCutter, check_first_token
 from pipeline.encoder.verify import check_digests
 from pipeline.errors import EncoderError, PipelineError, listed, shown
+from pipeline.pairs import Text
 from pipeline.storage import sha256_file
 
 logger = logging.getLogger(__name__)
@@ -121,13 +122,14 @@ class Encoder:
         engine = self.engine_identity["engine"]
         return f"<Encoder: {self.spec.encoder} [{self.spec.pooling}], {self.dim} dimensions, {engine} on {self.device}>"
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[Text]) -> NDArray[np.float32]:
         """Return one feature row a text, in input order; nothing is remembered between calls.
 
         Parameters
         ----------
-        texts : sequence of str, length n
-            Texts longer than ``spec.max_length`` tokens are cut on the right.
+        texts : sequence of str or of pairs of str, length n
+            Texts longer than ``spec.max_length`` tokens are cut on the right. A pair, a tuple, is encoded together:
+            ``[CLS] a [SEP] b [SEP]``; it may be as long, and is cut where it is longer.
 
         Returns
         -------
@@ -138,6 +140,8 @@ class Encoder:
         ------
         EncoderError
             If the encoder returns NaN or infinity.
+        ConfigError
+            If pairs are given and the precision or the maximum length is not for them.
         """
         if isinstance(texts, str):
             raise TypeError(
@@ -151,7 +155,9 @@ class Encoder:
             begin = end
         return out
 
-    def encode_windows(self, texts: Iterable[Sequence[str]]) -> Iterator[EncodedWindow]:
+    def encode_windows(
+        self, texts: Iterable[Sequence[Text]]
+    ) -> Iterator[EncodedWindow]:
         """Yield the features of each window of texts, in order; the next window is tokenized meanwhile.
 
         Windows are read one ahead, and nothing is kept of those that were yielded.
@@ -179,11 +185,13 @@ class Encoder:
 
         Features may hold NaN or infinity; `encode` and the extraction refuse them.
         """
+        if tokens.segments is not None:
+            check_joint(self.spec.precision)
         lengths = tokens.lengths
         n_halved = self.n_halved
         for rows in batches_by_length(lengths, self.batch_tokens):
             n_padded = len(rows) * int(lengths[rows[0]])
-            features = self._forward([tokens.ids[i] for i in rows])
+            features = self._forward(tokens, rows)
             yield EncodedRows(rows, features, tokens.n_tokens[rows], n_padded)
         if self.n_halved > n_halved:  # the next texts need not fail first
             self.batch_tokens = max(1, self.batch_tokens // 2)
@@ -200,8 +208,14 @@ class Encoder:
         layers = self.engine.hidden_states(input_ids, mask)
         return TokenStates(input_ids, mask, layers)
 
-    def _forward(self, tokens: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        return self.engine(*padded(tokens, self.checkpoint.pad_id))
+    def _forward(
+        self, tokens: Tokens, rows: Sequence[int] | NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        ids, mask = padded([tokens.ids[i] for i in rows], self.checkpoint.pad_id)
+        if tokens.segments is None:
+            return self.engine(ids, mask)
+        segments, _ = padded([tokens.segments[i] for i in rows], 0)
+        return self.engine(ids, mask, segments)
 
     def _find_dim(self) -> int:
         """Return the length of a feature vector, from a text of two tokens.
@@ -212,8 +226,7 @@ class Encoder:
             If the model cannot encode a text by its tokens alone.
         """
         try:
-            tokens, _ = self.tokenize(["a"])
-            return int(self._forward(tokens).shape[1])
+            return int(self._forward(self.tokenize(["a"]), [0]).shape[1])
         except PipelineError:
             raise
         except (

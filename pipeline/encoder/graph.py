@@ -86,7 +86,7 @@ class _Graph:
     def embeddings(self) -> Node:
         ops, bert = self.ops, self.bert
         words = ops.look_up(bert.words, ops.ids)
-        places = ops.look_up(bert.positions, ops.positions)
+        places = ops.look_up(bert.places, ops.positions)
         rows = ops.reshape(ops.add(words, places), [-1, bert.dim])
         return ops.norm(rows, bert.norm, bert.epsilon)
 

@@ -46,6 +46,8 @@ BLOCK = 128
 def quantize(bert: Bert, tokenizer: Tokenizer, spec: EncoderSpec) -> Bert:
     """Return the encoder with the layers quantized that `spec` asks for; the others stay as they are.
 
+    It is for single texts, as those that the integers are made from.
+
     Parameters
     ----------
     bert : Bert
@@ -61,7 +63,7 @@ def quantize(bert: Bert, tokenizer: Tokenizer, spec: EncoderSpec) -> Bert:
     layers = list(bert.layers)
     for i in range(n_full):
         layers[i] = _quantize_layer(layers[i], _inputs(bert, tokens, i))
-    return replace(bert, layers=tuple(layers))
+    return replace(bert, layers=tuple(layers), second=None)
 
 
 def _calibration_tokens(
@@ -70,8 +72,7 @@ def _calibration_tokens(
     """Yield the ids of the calibration texts, then of random ones."""
     texts = files("pipeline.encoder").joinpath("calibration.txt").read_text("utf-8")
     cut = TokenCutter(tokenizer, max_length, filler=0)
-    ids, _ = cut(texts.splitlines())
-    yield from ids
+    yield from cut(texts.splitlines()).ids
     special = tokenizer.encode("").ids
     known = set(tokenizer.get_added_tokens_decoder()) | set(special)
     plain = [i for i in range(tokenizer.get_vocab_size()) if i not in known] or [0]

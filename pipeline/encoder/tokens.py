@@ -1,15 +1,16 @@
-"""From texts to token ids: cut at a number of tokens, counted before, in bounded memory."""
+"""From texts and pairs to token ids: cut at a number of tokens, counted before, in bounded memory."""
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from pipeline.encoder.batching import Tokens
 from pipeline.encoder.pieces import Piece, Pieces, pieces_of
-from pipeline.errors import EncoderError
+from pipeline.errors import ConfigError, EncoderError
+from pipeline.pairs import Text, are_pairs, n_characters
 
 SURROGATES = re.compile("[\ud800-\udfff]")
 WHITE = " \n\t\r\u3000"
@@ -21,7 +22,7 @@ PIECES_AT_ONCE = 8
 
 
 class TokenCutter:
-    """Turns texts into ids, cut on the right.
+    """Turns texts into ids, cut on the right; a pair is one text to the encoder, cut where it is longer.
 
     Parameters
     ----------
@@ -40,28 +41,56 @@ class TokenCutter:
         self.max_length = max_length
         self._filler = filler
         self._n_special: int = tokenizer.num_special_tokens_to_add(is_pair=False)
+        self._n_special_of_pair: int = tokenizer.num_special_tokens_to_add(is_pair=True)
 
-    def __call__(self, texts: Sequence[str]) -> Tokens:
-        """Return the ids of each text, cut, and how many there were before.
+    def __call__(self, rows: Sequence[Text]) -> Tokens:
+        """Return the ids of each text or pair, cut, and how many there were before.
 
         A lone surrogate, which no tokenizer takes, counts as U+FFFD. Texts over `LONG_CHARS` characters are counted
         in pieces split at white space, so their number may differ by a few; their ids are those of the whole text.
+        Of a pair that is too long, the longer text is cut until both are as long, then both [1]_.
+
+        .. [1] ``longest_first`` of transformers.
+
+        Raises
+        ------
+        ConfigError
+            If no token of a pair would be left beside the special ones, or the tokenizer does not mark its texts.
         """
-        ids: list[NDArray[np.int32]] = []
-        counts: list[int] = []
-        for portion in _portions([SURROGATES.sub("\ufffd", text) for text in texts]):
-            is_long = len(portion[0]) > LONG_CHARS
-            found = [self._long(portion[0])] if is_long else self._short(portion)
-            ids += [np.array(row or [self._filler], dtype=np.int32) for row, _ in found]
-            counts += [n for _, n in found]
-        return Tokens(ids, np.array(counts, dtype=np.int32))
+        if are_pairs(rows):
+            self._check_pairs()
+        found: list[_Read] = []
+        for portion in _portions(list(map(_encodable, rows))):
+            is_long = n_characters(portion[0]) > LONG_CHARS
+            found += [self._long(portion[0])] if is_long else self._short(portion)
+        filler = [self._filler]
+        ids = [np.array(row.ids or filler, dtype=np.int32) for row in found]
+        n_tokens = np.array([row.n_tokens for row in found], dtype=np.int32)
+        if not are_pairs(rows):
+            return Tokens(ids, n_tokens)
+        segments = [np.array(row.segments or [0], dtype=np.int32) for row in found]
+        return Tokens(ids, n_tokens, segments)
+
+    def _check_pairs(self) -> None:
+        if self._n_special and not self._n_special_of_pair:
+            raise ConfigError(
+                "The encoder's tokenizer has special tokens for a text and none for a pair. "
+                "Pass --pair-encoding separate, or another encoder."
+            )
+        least = self._n_special_of_pair + 2
+        if self.max_length < least:
+            raise ConfigError(
+                f"--max-length is {self.max_length}, but a pair has {self._n_special_of_pair} special tokens: expected "
+                f"at least {least}. Raise it."
+            )
 
     def pieces(self, text: str) -> Pieces:
         """Return the pieces of one text as it is encoded, and those that are cut off.
 
         Behind the first `LONG_CHARS` characters of a text, what is cut off is only counted.
         """
-        (ids,), (n_tokens,) = self([text])
+        tokens = self([text])
+        (ids,), (n_tokens,) = tokens.ids, tokens.n_tokens
         text = SURROGATES.sub("\ufffd", text)
         encoding = self._cutting.encode(text[: _cut_at(text, LONG_CHARS)])
         if encoding.ids != ids.tolist():  # little but white space there, or no token
@@ -75,28 +104,40 @@ class TokenCutter:
         token = self._whole.id_to_token(self._filler) or ""
         return Piece(self._filler, token, 0, 0, None, is_special=True)
 
-    def _short(self, texts: list[str]) -> list[tuple[list[int], int]]:
-        whole = [encoding.ids for encoding in self._whole.encode_batch_fast(texts)]
-        long = [i for i, ids in enumerate(whole) if len(ids) > self.max_length]
-        counts = [len(ids) for ids in whole]
-        cut = self._cutting.encode_batch_fast([texts[i] for i in long])
+    def _short(self, rows: Sequence[Text]) -> "list[_Read]":
+        whole = self._whole.encode_batch_fast(rows)
+        counts = [len(encoding.ids) for encoding in whole]
+        long = [i for i, n in enumerate(counts) if n > self.max_length]
+        cut = self._cutting.encode_batch_fast([rows[i] for i in long])
         for i, encoding in zip(long, cut, strict=True):
-            whole[i] = encoding.ids
-        return list(zip(whole, counts, strict=True))
+            whole[i] = encoding
+        return [
+            _Read(encoding.ids, encoding.type_ids, n)
+            for encoding, n in zip(whole, counts, strict=True)
+        ]
 
-    def _long(self, text: str) -> tuple[list[int], int]:
-        """Read as little of a long text as decides its first tokens: until twice as much changes nothing."""
+    def _long(self, row: Text) -> "_Read":
+        """Read as little of long texts as decides the first tokens."""
+        if isinstance(row, str):
+            return self._head(row)[1]
+        (first, one), (second, two) = map(self._head, row)
+        plain = one.n_tokens + two.n_tokens - 2 * self._n_special
+        read = self._short([(first, second)])[0]
+        return replace(read, n_tokens=plain + self._n_special_of_pair)
+
+    def _head(self, text: str) -> "tuple[str, _Read]":
+        """Return a beginning that decides a text's first tokens, as twice as much changes nothing, and its ids."""
         size = PIECE_CHARS
-        ids, n = self._short([text[: _cut_at(text, size)]])[0]
+        read = self._short([text[: _cut_at(text, size)]])[0]
         while True:
             size *= 2
             head = text[: _cut_at(text, size)]
-            before = ids if n > self.max_length else None
-            ids, n = self._short([head])[0]
+            before = read.ids if read.n_tokens > self.max_length else None
+            read = self._short([head])[0]
             if len(head) == len(text):
-                return ids, n
-            if ids == before:
-                return ids, self._count(text)
+                return text, read
+            if read.ids == before:
+                return head, replace(read, n_tokens=self._count(text))
 
     def _count(self, text: str) -> int:
         n, pieces = self._n_special, list(_pieces(text))
@@ -108,6 +149,22 @@ class TokenCutter:
         return n
 
 
+@dataclass(frozen=True)
+class _Read:
+    """A text or pair as it was tokenized: ids and segments of what is kept, and how many tokens there were."""
+
+    ids: list[int]
+    segments: list[int]
+    n_tokens: int
+
+
+def _encodable(row: Text) -> Text:
+    if isinstance(row, str):
+        return SURROGATES.sub("\ufffd", row)
+    first, second = row
+    return SURROGATES.sub("\ufffd", first), SURROGATES.sub("\ufffd", second)
+
+
 def _pieces(text: str) -> Iterator[str]:
     begin = 0
     while begin < len(text):
@@ -116,20 +173,21 @@ def _pieces(text: str) -> Iterator[str]:
         begin = end
 
 
-def _portions(texts: list[str]) -> Iterator[list[str]]:
+def _portions(rows: Sequence[Text]) -> Iterator[list[Text]]:
     """Yield the texts in order, at most `PORTION_CHARS` characters at a time; a long text alone."""
-    portion: list[str] = []
+    portion: list[Text] = []
     n_chars = 0
-    for text in texts:
-        is_long = len(text) > LONG_CHARS
-        if portion and (is_long or n_chars + len(text) > PORTION_CHARS):
+    for row in rows:
+        n = n_characters(row)
+        is_long = n > LONG_CHARS
+        if portion and (is_long or n_chars + n > PORTION_CHARS):
             yield portion
             portion, n_chars = [], 0
         if is_long:
-            yield [text]
+            yield [row]
         else:
-            portion.append(text)
-            n_chars += len(text)
+            portion.append(row)
+            n_chars += n
     if portion:
         yield portion
 

@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from pipeline.evaluation.terms import fit_terms, term_matrix
+from pipeline.pairs import Text
+
 Outputs = NDArray[np.float64]
 Json = dict[str, Any]  # Any: JSON values
-Sparse = Any  # Any: scipy's sparse matrices have no types
+Sparse = csr_array
 
 # Words, and single characters of the scripts that put no spaces between words.
 TOKEN_PATTERN = "[\u3040-\u30ff\u3400-\u9fff]|[^\\W\u3040-\u30ff\u3400-\u9fff]+"
@@ -30,23 +34,23 @@ def words_of(text: str) -> list[str]:
 
 
 def baselines(
-    texts: Sequence[str],
+    texts: Sequence[Text],
     targets: NDArray[Any],  # Any: see below
     n_classes: int,
-    test_texts: Sequence[str],
+    test_texts: Sequence[Text],
 ) -> tuple[dict[str, Outputs], dict[str, Json]]:
     """Fit what needs no transformer; return what each answers for the scored rows, and what was fitted.
 
     Parameters
     ----------
-    texts : sequence of str, length n
+    texts : sequence of str or Pair, length n
         Training rows.
     targets : ndarray
         What they are to be answered: int64 classes, shape (n,); bool, shape (n, k), of several labels a row; float64,
         shape (n,), of a regression.
     n_classes : int
         k, also of labels; not used by a regression.
-    test_texts : sequence of str, length m
+    test_texts : sequence of str or Pair, length m
 
     Returns
     -------
@@ -86,7 +90,7 @@ def _settings(targets: NDArray[Any]) -> Json:
 
 
 def _tfidf(
-    texts: Sequence[str], test_texts: Sequence[str]
+    texts: Sequence[Text], test_texts: Sequence[Text]
 ) -> tuple[Sparse, Sparse, int] | None:
     """Return TF-IDF of words and word pairs for both, and the number of terms; None where there is no word."""
     vectorizer = TfidfVectorizer(
@@ -96,10 +100,10 @@ def _tfidf(
         dtype=np.float64,
     )
     try:
-        train = vectorizer.fit_transform(texts)
+        train = fit_terms(vectorizer, texts)
     except ValueError:
         return None
-    return train, vectorizer.transform(test_texts), len(vectorizer.vocabulary_)
+    return train, term_matrix(vectorizer, test_texts), len(vectorizer.vocabulary_)
 
 
 def _ridge(train: Sparse, values: NDArray[Any], test: Sparse) -> tuple[Outputs, bool]:

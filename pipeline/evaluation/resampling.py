@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from pipeline.splitting import containment_groups
+from pipeline.pairs import Text
+from pipeline.splitting import text_groups
 
 Weights = NDArray[np.float64]  # (b, n): how often each row counts in each resample
 Figure = dict[str, object]  # {"value", "ci95", "n"} and, where undefined, "reason"
@@ -47,12 +48,13 @@ class Clusters:
         return cls(np.arange(n), n)
 
     @classmethod
-    def of_texts(cls, texts: Sequence[str]) -> "Clusters":
-        """Return the groups of texts that are contained in each other, as `pipeline.splitting` finds them."""
+    def of_texts(cls, texts: Sequence[Text]) -> "Clusters":
+        """Return the groups of texts that are contained in each other, or of pairs that share one.
+
+        They are those of `pipeline.splitting.text_groups`.
+        """
         numbers: dict[str, int] = {}
-        of = [
-            numbers.setdefault(name, len(numbers)) for name in containment_groups(texts)
-        ]
+        of = [numbers.setdefault(name, len(numbers)) for name in text_groups(texts)]
         return cls(np.asarray(of, dtype=np.int64), len(numbers))
 
     def subset(self, rows: NDArray[np.int64]) -> "Clusters":

@@ -15,6 +15,7 @@ from pipeline.features.certificates import Certificates, Place
 from pipeline.features.keys import row_keys
 from pipeline.features.probes import PROBES
 from pipeline.features.texts import Texts
+from pipeline.pairs import Text
 from pipeline.storage import (
     check_contents,
     disk,
@@ -38,7 +39,7 @@ class Encoder(Protocol):
         """Return what computes."""
         ...
 
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
+    def tokenize(self, texts: Sequence[Text]) -> Tokens:
         """Return the texts' ids."""
         ...
 
@@ -113,7 +114,7 @@ def _is_sound(path: Path) -> bool:
         return False
 
 
-def _features_of(encoder: Encoder, texts: Sequence[str]) -> NDArray[np.float32]:
+def _features_of(encoder: Encoder, texts: Sequence[Text]) -> NDArray[np.float32]:
     """Return the features, NaN and all, shape (n, d)."""
     batches = list(encoder.encode_tokens(encoder.tokenize(texts)))
     rows = np.concatenate([batch.rows for batch in batches])
@@ -121,11 +122,11 @@ def _features_of(encoder: Encoder, texts: Sequence[str]) -> NDArray[np.float32]:
     return np.asarray(features[np.argsort(rows)], dtype=np.float32)
 
 
-def spread_texts(texts: Texts) -> list[str]:
+def spread_texts(texts: Texts) -> list[Text]:
     """Return at most `N_TEXTS` different texts, evenly spread over a data set."""
     wanted = np.zeros(len(texts), dtype=bool)
     wanted[spread(len(texts), N_ROWS)] = True
-    found: dict[str, None] = {}
+    found: dict[Text, None] = {}
     for begin, block in texts.blocks(wanted):
         here = np.flatnonzero(wanted[begin : begin + len(block)])
         found.update(dict.fromkeys(block[i] for i in here.tolist()))

@@ -28,6 +28,7 @@ from pipeline.features.keys import (
 from pipeline.features.part import Part
 from pipeline.features.store import FeatureStore
 from pipeline.features.texts import Texts
+from pipeline.pairs import Text
 from pipeline.storage import disk
 
 N_NAMED = 5
@@ -41,7 +42,7 @@ class Stopped(BaseException):
 class Encoder(Protocol):
     """What the extraction needs of an encoder."""
 
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
+    def tokenize(self, texts: Sequence[Text]) -> Tokens:
         """Return the texts' ids; called in a thread of its own while others are encoded."""
         ...
 
@@ -249,7 +250,7 @@ class _Work:
         self.elapsed_s = 0.0
 
     def encode(self, encoder: Encoder) -> None:
-        def tokenize(window: tuple[NDArray[np.int64], list[str]]) -> _Window:
+        def tokenize(window: tuple[NDArray[np.int64], list[Text]]) -> _Window:
             rows, texts = window
             return _Window(rows, row_keys(texts), encoder.tokenize(texts))
 
@@ -267,7 +268,7 @@ class _Work:
         self._part.flush()
         self.elapsed_s = time.monotonic() - began
 
-    def _windows(self) -> Iterator[tuple[NDArray[np.int64], list[str]]]:
+    def _windows(self) -> Iterator[tuple[NDArray[np.int64], list[Text]]]:
         """Yield the wanted rows' numbers and texts, as many at a time as are sorted by length together."""
         rows = np.flatnonzero(self._wanted)
         begin = 0
@@ -275,7 +276,7 @@ class _Work:
             yield rows[begin : begin + len(texts)], texts
             begin += len(texts)
 
-    def _wanted_texts(self) -> Iterator[str]:
+    def _wanted_texts(self) -> Iterator[Text]:
         for begin, block in self._texts.blocks(self._wanted):
             for i in np.flatnonzero(self._wanted[begin : begin + len(block)]).tolist():
                 yield block[i]

@@ -1,4 +1,4 @@
-"""Row keys: the 16 bytes that stand for a text, and files of them."""
+"""Row keys: the 16 bytes that stand for a text or a pair, and files of them."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -8,6 +8,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.pairs import Text
 from pipeline.storage import disk
 
 SCHEMA = 1  # raise when the meaning of a row key or a shard changes
@@ -16,15 +17,39 @@ BLOCK = 65_536  # keys read at once
 Keys = NDArray[np.bytes_]
 
 
-def row_key(text: str) -> bytes:
-    """Return the 16 bytes that stand for a text: the head of SHA-256 over schema and exact bytes."""
-    data = f"{SCHEMA}|{text}".encode("utf-8", "surrogatepass")
+def row_key(row: Text) -> bytes:
+    """Return the 16 bytes that stand for a text: the head of SHA-256 over schema and exact bytes.
+
+    Those of a pair stand for the keys of its texts, behind a word that no text's begin with.
+    """
+    if isinstance(row, str):
+        return _digest(f"{SCHEMA}|{row}".encode("utf-8", "surrogatepass"))
+    first, second = row
+    return pair_key(row_key(first), row_key(second))
+
+
+def pair_key(first: bytes, second: bytes) -> bytes:
+    """Return the key of a pair from those of its texts."""
+    return _digest(b"pair|%d|" % SCHEMA + first + second)
+
+
+def pair_keys(first: Keys, second: Keys) -> Keys:
+    """Return the keys of pairs from those of their texts, shape (n,) each."""
+    texts = np.stack([first, second], axis=1).tobytes()
+    begins = range(0, len(texts), 2 * SIZE)
+    pairs = (
+        pair_key(texts[i : i + SIZE], texts[i + SIZE : i + 2 * SIZE]) for i in begins
+    )
+    return np.frombuffer(b"".join(pairs), dtype="S16")
+
+
+def _digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:SIZE]
 
 
-def row_keys(texts: Iterable[str]) -> Keys:
-    """Return the keys of texts as an array of 16-byte strings, shape (n,)."""
-    return np.frombuffer(b"".join(map(row_key, texts)), dtype="S16")
+def row_keys(rows: Iterable[Text]) -> Keys:
+    """Return the keys of texts or pairs as an array of 16-byte strings, shape (n,)."""
+    return np.frombuffer(b"".join(map(row_key, rows)), dtype="S16")
 
 
 def halves(keys: Keys) -> NDArray[np.uint64]:

@@ -1,16 +1,20 @@
 """Encodes some stored rows again: the end-to-end check of a row store."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.config import ComputeSpec, EncoderSpec
 from pipeline.datasets.table import StoredTexts
 from pipeline.encoder.identity import find_encoder
+from pipeline.encoder.pairs import encode_rows
 from pipeline.encoder.tolerance import allowed_difference
 from pipeline.errors import CacheError, EncoderError
-from pipeline.features.stored import StoredFeatures
+from pipeline.features.stored import StoredFeatures, pair_encoding_of
+from pipeline.pairs import Text
 from pipeline.storage import read_manifest, sha256_file
 
 
@@ -83,9 +87,15 @@ def encode_again(
     chosen = [row.text for row in texts.at(rows.tolist())]
     from pipeline.encoder.frozen import load_source
 
-    again = load_source(source, spec, ComputeSpec(), prepared).encode(chosen)
+    loaded = load_source(source, spec, ComputeSpec(), prepared)
+
+    def encode(some: Sequence[Text]) -> NDArray[np.float32]:
+        rounded = loaded.encode(some).astype(spec.feature_dtype)
+        return np.asarray(rounded, dtype=np.float32)
+
     before = stored.take(rows)
-    difference = np.abs(again.astype(spec.feature_dtype).astype(np.float32) - before)
+    again = encode_rows(encode, chosen, pair_encoding_of(features_dir))
+    difference = np.abs(again - before)
     return Rechecked(
         len(rows), float(difference.max()), allowed_difference(spec, before)
     )

@@ -1,14 +1,18 @@
 """The stored features of one data set, for those who learn from them: block by block, or rows in memory."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.features.keys import Keys, halves
+from pipeline.encoder.pairs import SEPARATE, composed
+from pipeline.features.keys import Keys, halves, pair_keys
 from pipeline.features.store import FeatureStore, Plan
-from pipeline.storage import disk
+from pipeline.storage import disk, read_manifest
+
+ROWS = 4_096  # pairs composed at once
 
 
 class StoredFeatures:
@@ -27,9 +31,9 @@ class StoredFeatures:
         self._store, self._keys = store, keys
         self._plan: Plan | None = None
 
-    @classmethod
-    def of(cls, dataset_dir: Path, root: Path) -> "StoredFeatures":
-        """Return the features of a data set.
+    @staticmethod
+    def of(dataset_dir: Path, root: Path) -> "StoredFeatures":
+        """Return the features of a data set, of texts or of pairs.
 
         Parameters
         ----------
@@ -40,7 +44,10 @@ class StoredFeatures:
         """
         store = FeatureStore(dataset_dir.parent.parent, root)
         store.load()
-        return cls(store, disk.load_array(dataset_dir / "keys.npy"))
+        keys = disk.load_array(dataset_dir / "keys.npy")
+        if pair_encoding_of(dataset_dir) == SEPARATE:
+            return PairFeatures(store, *halved(keys))
+        return StoredFeatures(store, keys)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -48,7 +55,7 @@ class StoredFeatures:
 
     @property
     def keys(self) -> Keys:
-        """Return the key of each row's text, S16, shape (n,)."""
+        """Return the key of each row's text or pair, S16, shape (n,)."""
         return self._keys
 
     def n_tokens(self) -> NDArray[np.int32]:
@@ -91,4 +98,69 @@ class StoredFeatures:
         """Return the numbers of at most `m` rows, sorted: those with the lowest keys, so the same in any order."""
         if m >= len(self):
             return np.arange(len(self))
-        return np.sort(np.argpartition(halves(self._keys)[:, 0], m)[:m])
+        return np.sort(np.argpartition(halves(self.keys)[:, 0], m)[:m])
+
+
+class PairFeatures(StoredFeatures):
+    """Rows of pairs whose texts are stored separately: each has three times a text's features, see `composed`.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        Loaded.
+    first, second : ndarray of S16, shape (n,)
+        Keys of the texts.
+    """
+
+    def __init__(self, store: FeatureStore, first: Keys, second: Keys) -> None:
+        super().__init__(store, first)
+        self._second = second
+
+    @cached_property
+    def keys(self) -> Keys:
+        """The key of each pair, S16, shape (n,): those that `row_keys` gives."""
+        return pair_keys(self._keys, self._second)
+
+    def n_tokens(self) -> NDArray[np.int32]:
+        """Return the number of tokens of the longer text of each pair before cutting, shape (n,)."""
+        columns = map(self._store.n_tokens, (self._keys, self._second))
+        return np.maximum(*columns)
+
+    def subset(self, rows: NDArray[np.int64]) -> "PairFeatures":
+        """Return some of the rows, in the order of `rows`."""
+        return PairFeatures(self._store, self._keys[rows], self._second[rows])
+
+    def blocks(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Yield every row once, in order: row numbers (m,), features (m, 3d).
+
+        Raises
+        ------
+        CacheError
+            If a text is not stored.
+        """
+        for begin in range(0, len(self), ROWS):
+            rows = np.arange(begin, min(begin + ROWS, len(self)))
+            yield rows, self.take(rows)
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return rows in memory: float32, shape (m, 3d)."""
+        columns = (self._keys[rows], self._second[rows])
+        return composed(*map(self._store.features, columns))
+
+
+def halved(keys: Keys) -> tuple[Keys, Keys]:
+    """Return the first texts' keys and the second ones', (n,) each, of a list of pairs that are encoded separately."""
+    return keys[0::2], keys[1::2]
+
+
+def keys_of_rows(dataset_dir: Path) -> Keys:
+    """Return the key of each row of a feature list, shape (n,), as `StoredFeatures.keys`; no features are read."""
+    keys: Keys = disk.load_array(dataset_dir / "keys.npy")
+    is_separate = pair_encoding_of(dataset_dir) == SEPARATE
+    return pair_keys(*halved(keys)) if is_separate else keys
+
+
+def pair_encoding_of(dataset_dir: Path) -> str | None:
+    """Return how the pairs of a feature list are encoded; None where its rows are single texts."""
+    found: str | None = read_manifest(dataset_dir)["facts"].get("pair_encoding")
+    return found

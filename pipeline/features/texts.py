@@ -6,6 +6,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.encoder.pairs import flat
+from pipeline.pairs import Text
+
 
 class Texts(Protocol):
     """What the extraction needs of a data set; `pipeline.datasets.table.StoredTexts` is one."""
@@ -16,8 +19,8 @@ class Texts(Protocol):
 
     def blocks(
         self, wanted: NDArray[np.bool_] | None = None
-    ) -> Iterator[tuple[int, list[str]]]:
-        """Yield the number of each block's first row and its texts; blocks without a wanted row may be left out."""
+    ) -> Iterator[tuple[int, Sequence[Text]]]:
+        """Yield each block's first row and its texts or pairs; blocks without a wanted row may be left out."""
         ...
 
     def name(self, row: int) -> str:
@@ -25,17 +28,46 @@ class Texts(Protocol):
         ...
 
 
+class BothTexts:
+    """Pairs as an extraction reads single texts: 2n of them, first and second in turn.
+
+    Parameters
+    ----------
+    pairs : Texts
+        Of n pairs.
+    """
+
+    def __init__(self, pairs: Texts) -> None:
+        self._pairs = pairs
+
+    def __len__(self) -> int:
+        """Return the number of texts."""
+        return 2 * len(self._pairs)
+
+    def blocks(
+        self, wanted: NDArray[np.bool_] | None = None
+    ) -> Iterator[tuple[int, Sequence[Text]]]:
+        """Yield each block's first text and texts; those without a wanted text may be left out."""
+        pairs = None if wanted is None else wanted[0::2] | wanted[1::2]
+        for begin, block in self._pairs.blocks(pairs):
+            yield 2 * begin, flat(block)
+
+    def name(self, row: int) -> str:
+        """Return what people call a text."""
+        return f"{self._pairs.name(row // 2)}, text {'AB'[row % 2]}"
+
+
 class TextList:
     """Texts in memory, as an extraction reads those of a data set.
 
     Parameters
     ----------
-    texts : sequence of str
+    texts : sequence of str or Pair
     block : int
         Texts a block.
     """
 
-    def __init__(self, texts: Sequence[str], block: int = 65_536) -> None:
+    def __init__(self, texts: Sequence[Text], block: int = 65_536) -> None:
         self._texts, self._block = texts, block
 
     def __len__(self) -> int:
@@ -44,7 +76,7 @@ class TextList:
 
     def blocks(
         self, wanted: NDArray[np.bool_] | None = None
-    ) -> Iterator[tuple[int, list[str]]]:
+    ) -> Iterator[tuple[int, Sequence[Text]]]:
         """Yield each block's first row and texts; those without a wanted row are left out."""
         for begin in range(0, len(self._texts), self._block):
             end = begin + self._block

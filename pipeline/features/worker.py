@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from pipeline.config import ComputeSpec, EncoderSpec
 from pipeline.datasets.table import StoredTexts
 from pipeline.encoder.identity import EncoderSource
+from pipeline.encoder.pairs import N_PARTS, SEPARATE
 from pipeline.errors import PipelineError
 from pipeline.features.extract import (
     Extraction,
@@ -27,6 +28,7 @@ from pipeline.features.extract import (
 )
 from pipeline.features.loading import Loader, Place
 from pipeline.features.store import FeatureStore
+from pipeline.features.texts import BothTexts, Texts
 from pipeline.storage import key_lock, publish_directory
 
 if TYPE_CHECKING:
@@ -78,7 +80,9 @@ def work(request: Request, lines: Lines) -> dict[str, object]:
     """Encode what is missing, publish the data set's feature list, return what was done."""
     began = time.monotonic()
     place = _place_of(request)
-    texts = StoredTexts(Path(request["table"]))
+    table = StoredTexts(Path(request["table"]))
+    pair_encoding = request["pair_encoding"] if table.are_pairs else None
+    texts: Texts = BothTexts(table) if pair_encoding == SEPARATE else table
     store = FeatureStore(place.store, place.root)
     loader = Loader(
         place,
@@ -115,6 +119,10 @@ def work(request: Request, lines: Lines) -> dict[str, object]:
             loader.encoder()
         loader.publish()
         draft.facts.update(list_facts(keys_path, store, place.spec.max_length))
+        if pair_encoding is not None:
+            draft.facts["pair_encoding"] = pair_encoding
+        if pair_encoding == SEPARATE:
+            draft.facts["dim"] = N_PARTS * int(str(draft.facts["dim"]))
         draft.facts["elapsed_s"] = round(time.monotonic() - began, 3)
         draft.facts["batches_halved"] = n_halved
         draft.facts["encoding"] = {

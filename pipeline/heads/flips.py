@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.encoder.certificate import name_of
+from pipeline.encoder.pairs import as_read
 from pipeline.encoder.tolerance import FLIPPED_SHARE, flips_too_often
 from pipeline.errors import ConfigError
 from pipeline.heads.head import Features, Head
@@ -16,10 +17,13 @@ MOVED = (
 )
 
 
-def judge(head: Head, certificate: Path) -> int:
-    """Return how many labels flip between the two sets of features in a certificate's directory."""
+def judge(head: Head, certificate: Path, pair_encoding: str | None = None) -> int:
+    """Return how many labels flip between the two sets of features in a certificate's directory.
+
+    They are of single texts; for a head of pairs, see `pipeline.encoder.pairs.as_read`.
+    """
     reference, features = (
-        disk.load_array(certificate / f"{name}.npy")
+        as_read(disk.load_array(certificate / f"{name}.npy"), pair_encoding)
         for name in ("reference", "features")
     )
     return count_flips(head, reference, features)

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.config import EncoderSpec, PredictorSpec
 from pipeline.encoder.folder import QUANTIZED, weight_names
 from pipeline.encoder.identity import EncoderSource
+from pipeline.encoder.pairs import as_read
 from pipeline.errors import ArtifactError
 from pipeline.evaluation.drift import MAX_ROWS
 from pipeline.features.stored import StoredFeatures
@@ -28,6 +29,7 @@ def assemble(
     model_dir: Path,
     report: Path,
     training: StoredFeatures,
+    pair_encoding: str | None = None,
     weights: str = PredictorSpec.encoder_in_predictor,
 ) -> Predictor:
     """Return the predictor of a finished run.
@@ -45,6 +47,8 @@ def assemble(
         ``report.json``, for the card.
     training : StoredFeatures
         The rows that were fitted on; at most `MAX_ROWS` are read.
+    pair_encoding : {"separate", "joint"}, optional
+        See `Parts`.
     weights : {"bundle", "reference"}
         See `pipeline.config.PredictorSpec`.
 
@@ -69,12 +73,13 @@ def assemble(
             head=head.params(),
             head_arrays={name: getattr(head, name) for name in ARRAYS},
             probe_features=probes,
-            probe_proba=head.outputs(probes),
+            probe_proba=head.outputs(as_read(probes, pair_encoding)),
             made_by=facts.get("engine"),
             card={
                 **make_card(json.loads(disk.read(report))),
                 "versions": {**manifest["versions"], "sklearn": head.sklearn_version},
             },
+            pair_encoding=pair_encoding,
             reference=reference_of(training.take(training.sample(MAX_ROWS))),
         )
     )
@@ -103,10 +108,11 @@ def make_card(report: dict[str, Any]) -> dict[str, Any]:  # Any: JSON values
     encoder = {
         name: value for name, value in report["encoder"].items() if name not in skip
     }
+    dataset = ["name", "source", "texts"]
+    if report["encoder"].get("pair_encoding"):
+        dataset.append("text_column")  # both names: predicting takes them again
     return {
-        "dataset": {
-            name: report["dataset"][name] for name in ("name", "source", "texts")
-        },
+        "dataset": {name: report["dataset"][name] for name in dataset},
         "encoder": encoder,
         "split": report["split"],
         "head": {

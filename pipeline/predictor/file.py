@@ -62,6 +62,7 @@ def pack(parts: Parts) -> tuple[str, str, *tuple[bytes, ...]]:
         "special": parts.special,
         "weights": list(weights),
         "elsewhere": None if elsewhere is None else elsewhere.facts(),
+        **({"pair_encoding": parts.pair_encoding} if parts.pair_encoding else {}),
         "head": parts.head,
         "arrays": shapes,
         "card": parts.card,
@@ -145,6 +146,7 @@ def unpack(digest: str, header: str, sections: Sequence[bytes]) -> Parts:
         probe_proba=arrays["probe_proba"],
         card=described["card"],
         made_by=described.get("made_by"),
+        pair_encoding=described.get("pair_encoding"),
         reference={
             name.removeprefix(REFERENCE): array
             for name, array in arrays.items()

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.heads.head import Head
+from pipeline.pairs import joined
 from pipeline.predictor.origin import origin_of
 from pipeline.storage import disk
 
@@ -65,7 +66,7 @@ def nearest_training_texts(
     described = StoredTexts(origin.dataset).at(rows.tolist())
     labels = load_labels(origin.dataset, rows).tolist()
     return tuple(
-        TrainingText(row.text, label, cosine, row.split, row.line)
+        TrainingText(joined(row.text), label, cosine, row.split, row.line)
         for row, label, cosine in zip(
             described, labels, cosines[0].tolist(), strict=True
         )

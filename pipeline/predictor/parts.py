@@ -36,6 +36,8 @@ class Parts:
         Identity of the engine that gave the probes' features.
     reference : dict of str to ndarray
         `pipeline.evaluation.drift.Reference` of the training features; empty if there is none.
+    pair_encoding : {"separate", "joint"}, optional
+        How its pairs are encoded; None where it is of single texts. See `pipeline.config.PairSpec`.
     """
 
     spec: EncoderSpec
@@ -50,3 +52,4 @@ class Parts:
     card: dict[str, Any]  # Any: JSON values
     made_by: dict[str, Any] | None = None  # Any: JSON values
     reference: dict[str, NDArray[Any]] = field(default_factory=dict)  # Any: numbers
+    pair_encoding: str | None = None

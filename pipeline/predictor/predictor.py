@@ -1,9 +1,9 @@
-"""A trained predictor: texts in, labels out."""
+"""A trained predictor: texts or pairs of texts in, labels out."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from pipeline.config import N_SIMILAR
 from pipeline.datasets.table import object_array
 from pipeline.encoder.batching import EncodedWindow, windows
+from pipeline.encoder.pairs import SEPARATE, flat, of_flat
 from pipeline.encoder.per_process import PerProcess
 from pipeline.errors import ConfigError
+from pipeline.pairs import Text
 from pipeline.predictor.origin import origin_of
 from pipeline.predictor.parts import Parts
 from pipeline.predictor.similar import SimilarText, similar_texts
-from pipeline.predictor.texts import each_text, texts_to_compare
+from pipeline.predictor.texts import each_pair, each_text, texts_to_compare
 from pipeline.predictor.trained import as_stored, check_encoder, trained_encoder
 
 if TYPE_CHECKING:
@@ -30,6 +32,11 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger(__name__)
+Rows = str | Iterable[str] | Iterable[Sequence[str]]  # texts, or pairs of them
+
+
+LEAVE_OUT = "Compare predict_proba of the pair with that of the pair without a word."
+OWN_RUN = "Train on one of the two columns, and ask that run."
 
 
 class Scores(NamedTuple):
@@ -59,6 +66,9 @@ class Predictor:
     str. They pass in windows: of an iterator neither all texts nor all features are in memory at once. Any number of
     threads may share a predictor; a forked child builds its encoder anew.
 
+    A predictor that was trained on pairs takes pairs wherever texts are spoken of: a list of tuples, an array of shape
+    (n, 2), a DataFrame of two columns, ….
+
     Attributes
     ----------
     task : {"classification", "multilabel", "regression"}
@@ -69,6 +79,8 @@ class Predictor:
         What made it.
     max_length : int
         Tokens that are read of each text, special ones included; see `count_tokens`.
+    pair_encoding : {"separate", "joint"} or None
+        How pairs are encoded; None where it takes single texts.
     """
 
     def __init__(self, parts: Parts, encoder_folder: Path | None = None) -> None:
@@ -78,14 +90,13 @@ class Predictor:
         self._has_told_of_cuts = False
         self.max_length = parts.spec.max_length
         self.task: str = parts.head.get("task", "classification")  # older files
+        self.pair_encoding = parts.pair_encoding
         classes = parts.head["classes"]
         is_whole = bool(classes) and isinstance(classes[0], int)
         self.classes_ = np.array(classes, dtype=np.int64 if is_whole else object)
         self.card: Mapping[str, Any] = parts.card
 
-    def predict(
-        self, texts: str | Iterable[str]
-    ) -> NDArray[Any]:  # Any: str or int labels
+    def predict(self, texts: Rows) -> NDArray[Any]:  # Any: str or int labels
         """Return the label of each text, shape (n,); of several labels a text a tuple of str; or a float64.
 
         Raises
@@ -105,7 +116,7 @@ class Predictor:
             return object_array([tuple(self.classes_[row]) for row in answers])
         return self.classes_[answers]
 
-    def predict_proba(self, texts: str | Iterable[str]) -> NDArray[np.float64]:
+    def predict_proba(self, texts: Rows) -> NDArray[np.float64]:
         """Return the probabilities of each text, shape (n, k); columns as in `classes_`.
 
         Those of classes sum to 1; of several labels a text each has its own.
@@ -121,28 +132,32 @@ class Predictor:
             )
         return self._each_window(texts, self._loaded_head().probabilities)
 
-    def decision_function(self, texts: str | Iterable[str]) -> NDArray[np.float64]:
+    def decision_function(self, texts: Rows) -> NDArray[np.float64]:
         """Return the scores of each text: shape (n,) for two classes (for the second) or a number, else (n, k)."""
         return self._each_window(texts, self._loaded_head().decision)
 
-    def transform(self, texts: str | Iterable[str]) -> NDArray[np.float32]:
+    def transform(self, texts: Rows) -> NDArray[np.float32]:
         """Return the features of each text, float32 of shape (n, d), as they were in training."""
         return self._each_window(texts, lambda x: x)
 
-    def count_tokens(self, texts: str | Iterable[str]) -> NDArray[np.int32]:
+    def count_tokens(self, texts: Rows) -> NDArray[np.int32]:
         """Return how many tokens each text has before it is cut, shape (n,); special ones count.
 
+        Of a pair that is encoded separately, those of the longer text.
         ``predictor.count_tokens(texts) > predictor.max_length`` tells which texts are read in part only.
         """
-        counts = (self.encoder.tokenize(w).n_tokens for w in windows(each_text(texts)))
+        counts = (
+            self._n_tokens(self.encoder.tokenize(self._inputs(window)).n_tokens)
+            for window in windows(self._checked(texts))
+        )
         return np.concatenate([np.empty(0, dtype=np.int32), *counts])
 
-    def score(self, blocks: Iterable[Sequence[str]]) -> Iterator[Scores]:
+    def score(self, blocks: Iterable[Sequence[Text]]) -> Iterator[Scores]:
         """Yield the scores of each block of texts; blocks are read one ahead, and are as large as the caller likes.
 
         Parameters
         ----------
-        blocks : iterable of sequences of str
+        blocks : iterable of sequences of str, or of tuples of two
             Some thousand texts each, which are sorted by length together. Their types are not checked.
         """
         head = self._loaded_head()
@@ -154,11 +169,11 @@ class Predictor:
 
     def _each_window(
         self,
-        texts: str | Iterable[str],
+        texts: Rows,
         of: Callable[[NDArray[np.float32]], NDArray[Any]],
     ) -> NDArray[Any]:  # Any: of what `of` returns
         """Return what `of` makes of each window's features, one below the other."""
-        checked = each_text(texts)
+        checked = self._checked(texts)
         width = len(self._parts.head_arrays["mean"])
         parts = [of(np.empty((0, width), dtype=np.float32))]  # its shape and dtype
         for window in self._encoded(windows(checked)):
@@ -166,9 +181,34 @@ class Predictor:
             parts.append(of(window.features))
         return np.concatenate(parts)
 
-    def _encoded(self, blocks: Iterable[Sequence[str]]) -> Iterator[EncodedWindow]:
-        for features, n_tokens in self.encoder.encode_windows(blocks):
-            yield EncodedWindow(as_stored(features, self._parts.spec), n_tokens)
+    def _encoded(self, blocks: Iterable[Sequence[Text]]) -> Iterator[EncodedWindow]:
+        inputs = map(self._inputs, blocks)
+        for features, n_tokens in self.encoder.encode_windows(inputs):
+            rounded = as_stored(features, self._parts.spec)
+            if self.pair_encoding == SEPARATE:
+                rounded = of_flat(rounded)
+            yield EncodedWindow(rounded, self._n_tokens(n_tokens))
+
+    def _checked(self, texts: Rows) -> Iterable[Text]:
+        if self.pair_encoding is None:
+            return each_text(cast("Iterable[str]", texts))  # which looks at each
+        return each_pair(texts)
+
+    def _inputs(self, rows: Sequence[Text]) -> Sequence[Text]:
+        """Return what the encoder gets of some rows."""
+        return flat(rows) if self.pair_encoding == SEPARATE else rows
+
+    def _n_tokens(self, counts: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return the tokens of each row from those of what the encoder got."""
+        if self.pair_encoding == SEPARATE:
+            return np.maximum(counts[0::2], counts[1::2])
+        return counts
+
+    def _refuse_pairs(self, verb: str, instead: str) -> None:
+        if self.pair_encoding is not None:
+            raise ConfigError(
+                f"This predictor was trained on pairs of texts, and {verb} takes single texts. {instead}"
+            )
 
     def _tell_of_cuts(self, n_tokens: NDArray[np.int32]) -> None:
         """Warn of the first texts that are longer than what is read of them."""
@@ -220,7 +260,7 @@ class Predictor:
         """
         return check_encoder(self._parts, self.encoder)
 
-    def drift(self, texts: Iterable[str], *, level: float = 0.05) -> "Drift":
+    def drift(self, texts: Rows, *, level: float = 0.05) -> "Drift":
         """Tell whether texts are no longer like those of training, by their features; labels are not needed.
 
         Parameters
@@ -294,12 +334,13 @@ class Predictor:
         Raises
         ------
         ConfigError
-            If `label` is none of `classes_`.
+            If `label` is none of `classes_`, or the predictor is of pairs.
         DataError
             If `text` is not a str.
         """
         from pipeline.predictor.explain import explain
 
+        self._refuse_pairs("explain", LEAVE_OUT)
         features = self.transform([text])
         head = self._loaded_head()
         return explain(
@@ -335,6 +376,7 @@ class Predictor:
             raise ConfigError(
                 f"The page shows how one class is chosen, and this predictor is of {self.task}. Call explain."
             )
+        self._refuse_pairs("look", LEAVE_OUT)
         explanation = (
             text
             if isinstance(text, Explanation)
@@ -369,12 +411,13 @@ class Predictor:
         Raises
         ------
         ConfigError
-            If `top` is less than 1.
+            If `top` is less than 1, or the predictor is of pairs.
         DataError
             If a text is blank or no str.
         CacheError
             If what the predictor was made from is not in `artifacts`, or damaged.
         """
+        self._refuse_pairs("similar", OWN_RUN)
         queries = texts_to_compare(texts)
         origin = origin_of(self._loaded_head(), Path(artifacts))
         return similar_texts(self.transform(queries), origin, top)

@@ -2,7 +2,7 @@
 
 The columns, in this order: ``input`` (where there are several), ``row`` (1-based), ``label`` (a tuple where a text may
 have several, a float of a regression), ``p_<class>`` for each class, ``truncated`` (whether the text has more tokens
-than are read), ``error``, ``text``.
+than are read), ``error``, ``text``, and of pairs ``text_b``.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,6 +14,7 @@ from pipeline.datasets.raw import Lines
 from pipeline.datasets.unlabelled import TextRow, Texts
 from pipeline.encoder.batching import WINDOW_CHARS
 from pipeline.errors import DataError
+from pipeline.pairs import n_characters, texts_in
 from pipeline.predictor.predictor import Predictor, Scores
 
 BLOCK_ROWS = (
@@ -59,8 +60,13 @@ def column_names(
         *map(probability_column, predictor.classes_.tolist()),
         "truncated",
         *(["error"] if with_error else []),
-        *(["text"] if with_text else []),
+        *(text_columns(predictor) if with_text else []),
     ]
+
+
+def text_columns(predictor: Predictor) -> list[str]:
+    """Return the names of the columns that the texts are written to."""
+    return ["text"] if predictor.pair_encoding is None else ["text", "text_b"]
 
 
 def score_rows(
@@ -124,7 +130,7 @@ def _blocks(rows: Iterable[TextRow]) -> Iterator[list[TextRow]]:
     n_chars = 0
     for row in rows:
         block.append(row)
-        n_chars += len(row.text)
+        n_chars += n_characters(row.text)
         if len(block) == BLOCK_ROWS or n_chars >= WINDOW_CHARS:
             yield block
             block, n_chars = [], 0
@@ -155,5 +161,12 @@ def _columns(
         **dict(zip(names, probabilities, strict=True)),
         "truncated": is_cut,
         "error": [row.error or None for row in block],
-        "text": [None if row.error else row.text for row in block],
+        **_texts(text_columns(predictor), block),
     }
+
+
+def _texts(names: list[str], block: list[TextRow]) -> Columns:
+    """Return the texts of a block by the names of their columns; None where a row has an error."""
+    nothing = (None,) * len(names)
+    rows = [nothing if row.error else texts_in(row.text) for row in block]
+    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pipeline.errors import CacheError, ConfigError
 from pipeline.features.keys import Keys, first_of_each
 from pipeline.features.shards import find_shards
+from pipeline.pairs import joined
 from pipeline.predictor.origin import Origin, checked
 from pipeline.storage import read_manifest
 
@@ -74,7 +75,7 @@ def similar_texts(
     near, cosines = most_similar(queries, stored.subset(distinct).blocks(), top)
     rows = distinct[near].ravel()
     found = [
-        SimilarText(row.text, cosine, label, row.split, row.line, n_rows)
+        SimilarText(joined(row.text), cosine, label, row.split, row.line, n_rows)
         for row, cosine, label, n_rows in zip(
             StoredTexts(origin.dataset).at(rows.tolist()),
             cosines.ravel().tolist(),

@@ -1,8 +1,10 @@
 """What may be passed as texts, everywhere that texts are passed."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
 
 from pipeline.errors import DataError, shown
+from pipeline.pairs import Pair
 
 
 def checked_texts(texts: str | Iterable[str]) -> list[str]:
@@ -30,6 +32,40 @@ def each_text(texts: str | Iterable[str]) -> Iterable[str]:
     return _each(texts) if isinstance(texts, Iterator) else checked_texts(texts)
 
 
+def each_pair(pairs: Iterable[Sequence[str]]) -> Iterable[Pair]:
+    """Return the pairs to go through once, each as a tuple; an iterator is checked as it passes, all else at once.
+
+    Parameters
+    ----------
+    pairs : iterable of pairs of str
+        A list of tuples or of lists of two, an array of shape (n, 2), a DataFrame of two columns, a generator, ….
+
+    Raises
+    ------
+    DataError
+        If a row is no pair of str: names its position; or is as `checked_texts` tells of texts.
+    """
+    if isinstance(pairs, str):
+        raise DataError(
+            f"Expected pairs of texts, got the str {shown(pairs)}. Pass [(first, second)]."
+        )
+    if len(getattr(pairs, "columns", ())) == 2:  # of a DataFrame
+        pairs = pairs.to_numpy()  # type: ignore[attr-defined]  # as a DataFrame has it
+    _check_container(pairs)
+    found = map(_pair, count(), pairs)
+    return found if isinstance(pairs, Iterator) else list(found)
+
+
+def _pair(i: int, row: Sequence[str]) -> Pair:
+    is_row = not isinstance(row, (str, bytes)) and hasattr(row, "__len__")
+    if not is_row or len(row) != 2 or not all(isinstance(x, str) for x in row):
+        raise DataError(
+            f"Row {i} is {type(row).__name__} {shown(row)}, expected two texts. Pass [(first, second)]."
+        )
+    first, second = row
+    return str(first), str(second)
+
+
 def texts_to_compare(texts: str | Iterable[str]) -> list[str]:
     """Return `texts` as a list, as `checked_texts` does, but for blank ones, which are like nothing.
 
@@ -53,9 +89,11 @@ def _each(texts: str | Iterable[str]) -> Iterator[str]:
     _check_container(texts)
     for i, text in enumerate(texts):
         if not isinstance(text, str):
+            fix = "Convert or remove it."
+            if isinstance(text, (tuple, list)) and len(text) == 2:
+                fix = "Pass one text a row; pairs are for a predictor that was trained with --text-column A,B."
             raise DataError(
-                f"Text {i}{_label(texts, i)} is {type(text).__name__} {shown(text)}, expected str. "
-                "Convert or remove it."
+                f"Text {i}{_label(texts, i)} is {type(text).__name__} {shown(text)}, expected str. {fix}"
             )
         yield text
 

@@ -115,7 +115,7 @@ class ParquetWriter:
 
         label = pa.list_(pa.string()) if label_type == "list" else label_type
         types = {"row": "int64", "label": label, "truncated": "bool"}
-        types |= dict.fromkeys(("input", "error", "text"), "string")
+        types |= dict.fromkeys(("input", "error", "text", "text_b"), "string")
         self._schema = pa.schema([(name, types.get(name, "float64")) for name in names])
         self._writer = pq.ParquetWriter(
             stream,

@@ -5,6 +5,7 @@ Everything but ``run`` is a function of the inputs: the same inputs give the sam
 
 from dataclasses import asdict
 
+from pipeline.encoder.pairs import SEPARATE
 from pipeline.evaluation.calibration import calibration
 from pipeline.evaluation.histograms import score_histograms
 from pipeline.evaluation.kinds import AnyScored, scored_of
@@ -21,6 +22,7 @@ from pipeline.evaluation.resampling import Clusters
 from pipeline.evaluation.residuals import residuals
 from pipeline.evaluation.thresholds import thresholds
 from pipeline.evaluation.values import ScoredValues
+from pipeline.features.stored import pair_encoding_of
 from pipeline.heads.objective import one_blas_thread
 from pipeline.report.advice import advise
 from pipeline.report.curve import curve
@@ -66,6 +68,7 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
         for path in sorted(inputs.baselines.glob("*.npy"))
     }
     kind = KINDS[head.task]
+    pair_encoding = pair_encoding_of(inputs.features)
     manifest = read_manifest(inputs.dataset)
     facts, limit = manifest["facts"], manifest["key_fields"]["limit"]
     report: Json = {
@@ -82,7 +85,10 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
             **head.params(),
             "n_features": len(head.mean),
             "float16": float16_effect(head, material.features.subset(material.test))
-            if inputs.spec.feature_dtype == "float16" and head.classes
+            # what is rounded is not |u - v| itself, so for pairs nobody can say
+            if inputs.spec.feature_dtype == "float16"
+            and head.classes
+            and pair_encoding != SEPARATE
             else None,
         },
         "classes": head.classes,
@@ -94,7 +100,7 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
         "baseline_details": read_manifest(inputs.baselines)["facts"].get(
             kind.baseline, {}
         ),
-        "clusters": _clusters(clusters),
+        "clusters": _clusters(clusters, has_pairs=pair_encoding is not None),
         **_answers(ours, clusters, head.classes),
         "slices": slices(
             material, inputs.spec.max_length, facts["ledger"].get("slice_column")
@@ -118,12 +124,13 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
     }
 
 
-def _clusters(clusters: Clusters) -> Json:
+def _clusters(clusters: Clusters, *, has_pairs: bool) -> Json:
+    shared = ", as do pairs that share one of at least three words" if has_pairs else ""
     return {
         "n": clusters.n,
         "method": (
             "texts that are equal but for case and spaces, or of at least three words and contained in another, form "
-            "one cluster; where there are fewer clusters than rows, intervals resample clusters"
+            f"one cluster{shared}; where there are fewer clusters than rows, intervals resample clusters"
         ),
     }
 
@@ -139,6 +146,7 @@ def _encoder(inputs: ReportInputs) -> Json:
         "parameters": encoder["parameters"],
         "dim": facts["dim"],
         "pooling": inputs.spec.pooling,
+        **({"pair_encoding": pairs} if (pairs := facts.get("pair_encoding")) else {}),
         "layer": inputs.spec.layer,
         "max_length": inputs.spec.max_length,
         "recipe": inputs.spec.recipe,

@@ -12,6 +12,7 @@ from pipeline.datasets.table import StoredTexts
 from pipeline.errors import DataError, shown
 from pipeline.evaluation.mcnemar import mcnemar
 from pipeline.evaluation.metrics import Measured, differences, figures, measure
+from pipeline.pairs import joined
 from pipeline.report.kinds import CLASSES, KINDS, Kind, kind_of
 from pipeline.report.material import TEXT_LIMIT, Json, Rows, cut
 from pipeline.report.scored import ScoredRows
@@ -249,7 +250,7 @@ def _described(a: RunReport, b: RunReport, in_a: Rows, in_b: Rows) -> list[Json]
     found = run.table.at(cast("list[int]", run.rows.rows[places].tolist()))
     return [
         {
-            "text": cut(row.text, TEXT_LIMIT),
+            "text": cut(joined(row.text), TEXT_LIMIT),
             "label": label,
             "split": row.split,
             "line": row.line,

@@ -13,12 +13,13 @@ def data_lines(report: Json) -> list[list[str]]:
     """Return pairs of a name and a sentence: rows, labels, texts, length, overlap and tokens."""
     dataset = report["dataset"]
     texts = dataset["texts"]
+    noun = "pair" if "pair_encoding" in report["encoder"] else "text"
     return [
         ["rows", _rows(dataset)],
         ["labels", _labels(dataset)],
         ["texts", _texts(dataset)],
-        ["length", _length(texts)],
-        ["overlap", _overlap(texts, report["split"]["overlap"])],
+        ["length", _length(texts, noun)],
+        ["overlap", _overlap(texts, report["split"]["overlap"], noun)],
         ["tokens", _tokens(report["encoder"])],
     ]
 
@@ -95,20 +96,22 @@ def _place(row: Json) -> str:
     return f"{row['split']} {row['line']}"
 
 
-def _length(texts: Json) -> str:
+def _length(texts: Json, noun: str) -> str:
     longest = [f"{row['characters']:,} ({_place(row)})" for row in texts["longest"][:3]]
-    return f"{texts['mean_characters']} characters a text, longest {', '.join(longest)}"
+    return (
+        f"{texts['mean_characters']} characters a {noun}, longest {', '.join(longest)}"
+    )
 
 
-def _overlap(texts: Json, overlap: Json) -> str:
+def _overlap(texts: Json, overlap: Json, noun: str) -> str:
     parts = [
-        f"{texts['in_train'][split]:,} {split} rows with exactly a training text"
+        f"{texts['in_train'][split]:,} {split} rows with exactly a training {noun}"
         for split in SPLITS
         if split in texts["in_train"]
     ]
     scored = (
-        f"{100 * overlap['share']:.1f} % of scored rows: {overlap['identical']:,} identical to a training text but for "
-        f"case and spaces, {overlap['contained']:,} contained in one, {overlap['containing']:,} containing one"
+        f"{100 * overlap['share']:.1f} % of scored rows: {overlap['identical']:,} identical to a training {noun} but "
+        f"for case and spaces, {overlap['contained']:,} contained in one, {overlap['containing']:,} containing one"
     )
     return "; ".join([scored, *parts])
 

@@ -23,6 +23,7 @@ from pipeline.evaluation.slices import (
 )
 from pipeline.evaluation.values import ScoredValues
 from pipeline.heads.quick import quick_out_of_fold, quick_rows
+from pipeline.pairs import joined
 from pipeline.report.material import Json, Material, Rows, cut
 from pipeline.report.scored import names_of
 from pipeline.splitting import overlap_kinds
@@ -97,7 +98,9 @@ def slices(material: Material, max_length: int, column: str | None) -> list[Json
         *length_slices(n_tokens),
         *cut_slices(n_tokens, max_length),
         *overlap_slices(overlap_kinds(material.fit_texts(), material.texts)),
-        *rare_word_slices(material.texts, material.fit_texts()),
+        *rare_word_slices(
+            list(map(joined, material.texts)), map(joined, material.fit_texts())
+        ),
     ]
     if column is not None and material.slice_values is not None:
         name = cut(column, NAME_LIMIT)
@@ -170,7 +173,7 @@ def text_map(material: Material) -> Json | None:
             "y": round(y, DIGITS),
             "label": label,
             "predicted": predicted,
-            "text": cut(material.texts[i], MAP_TEXT_LIMIT),
+            "text": cut(joined(material.texts[i]), MAP_TEXT_LIMIT),
         }
         for i, (x, y), label, predicted in zip(
             shown.tolist(),

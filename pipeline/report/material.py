@@ -17,6 +17,7 @@ from pipeline.evaluation.resampling import Clusters
 from pipeline.features.stored import StoredFeatures
 from pipeline.heads.head import Head, load_head
 from pipeline.heads.streaming import score_stored
+from pipeline.pairs import Text, joined
 from pipeline.storage import disk
 
 Json = dict[str, Any]  # Any: JSON values
@@ -75,7 +76,7 @@ class Material:
         Of all rows.
     scored : Scored, ScoredLabels or ScoredValues
         The rows in `test`.
-    texts : list of str
+    texts : list of str or Pair
         Of the rows in `test`.
     slice_values : list of str or None, optional
         What stands in the column to slice by, of the rows in `test`.
@@ -91,7 +92,7 @@ class Material:
     table: StoredTexts
     features: StoredFeatures
     scored: AnyScored
-    texts: list[str]
+    texts: list[Text]
     slice_values: list[str | None] | None
     clusters: Clusters
 
@@ -159,7 +160,7 @@ class Material:
         """Return the options of the head, with the C that was chosen."""
         return HeadSpec(C=self.head.C, class_weight=self.head.class_weight)
 
-    def fit_texts(self) -> Iterator[str]:
+    def fit_texts(self) -> Iterator[Text]:
         """Yield the texts of the rows in `fit`."""
         return texts_of(self.table, self.fit)
 
@@ -173,7 +174,7 @@ class Material:
         numbers = rows.tolist()
         return [
             {
-                "text": cut(row.text, TEXT_LIMIT),
+                "text": cut(joined(row.text), TEXT_LIMIT),
                 "label": list(label) if isinstance(label, tuple) else label,
                 "split": row.split,
                 "line": row.line,
@@ -191,7 +192,7 @@ def _common_sets(y: NDArray[np.bool_]) -> Rows:
     return np.minimum(rank[of.ravel()], N_SETS).astype(np.int64)
 
 
-def texts_of(table: StoredTexts, rows: Rows) -> Iterator[str]:
+def texts_of(table: StoredTexts, rows: Rows) -> Iterator[Text]:
     """Yield the texts of rows in the table's order.
 
     Parameters
