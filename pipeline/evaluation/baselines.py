@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -17,7 +16,7 @@ from pipeline.pairs import Text
 
 Outputs = NDArray[np.float64]
 Json = dict[str, Any]  # Any: JSON values
-Sparse = csr_array
+Sparse = Any  # Any: scipy's sparse matrices have no types
 
 # Words, and single characters of the scripts that put no spaces between words.
 TOKEN_PATTERN = "[\u3040-\u30ff\u3400-\u9fff]|[^\\W\u3040-\u30ff\u3400-\u9fff]+"
