@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import EncoderSpec, PredictorSpec
+from pipeline.config import HEADLINES, EncoderSpec, PredictorSpec
 from pipeline.encoder.folder import QUANTIZED, weight_names
 from pipeline.encoder.identity import EncoderSource
 from pipeline.encoder.pairs import as_read
@@ -111,6 +111,7 @@ def make_card(report: dict[str, Any]) -> dict[str, Any]:  # Any: JSON values
     dataset = ["name", "source", "texts"]
     if report["encoder"].get("pair_encoding"):
         dataset.append("text_column")  # both names: predicting takes them again
+    headline = HEADLINES[report["head"]["task"]]
     return {
         "dataset": {name: report["dataset"][name] for name in dataset},
         "encoder": encoder,
@@ -121,6 +122,6 @@ def make_card(report: dict[str, Any]) -> dict[str, Any]:  # Any: JSON values
         },
         "metrics": report["metrics"]["test"],
         "baselines": {
-            name: figures["accuracy"] for name, figures in report["baselines"].items()
+            name: figures[headline] for name, figures in report["baselines"].items()
         },
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import N_SIMILAR
+from pipeline.config import HEADLINES, N_SIMILAR
 from pipeline.datasets.table import object_array
 from pipeline.encoder.batching import EncodedWindow, windows
 from pipeline.encoder.pairs import SEPARATE, flat, of_flat
@@ -300,9 +300,7 @@ class Predictor:
 
     def __repr__(self) -> str:
         """Name encoder, classes and the test figure."""
-        name = {"multilabel": "f1_micro", "regression": "pearson"}.get(
-            self.task, "accuracy"
-        )
+        name = HEADLINES[self.task]
         figure = self.card.get("metrics", {}).get(name, {}).get("value")
         said = "" if figure is None else f", test {name} {figure:.3f}"
         classes = (

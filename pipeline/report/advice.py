@@ -92,22 +92,20 @@ def _convergence(report: Json) -> Iterator[str]:
 
 
 def _baseline(report: Json) -> Iterator[str]:
-    kind = kind_of(report)
-    figure, name = (
-        report["comparison"][kind.baseline][kind.headline],
-        words.baseline(kind.baseline),
-    )
+    kind, hardest = kind_of(report), words.hardest(report)
+    name = words.baseline(hardest)
+    figure = report["comparison"][hardest][kind.headline]
     if figure["value"] is None or not figure["ci95"]:
         return
     if figure["ci95"][1] < 0:
         yield (
             f"{name} is better by {kind.number(-figure['value'])}{kind.unit}: {words.advice(report)}; until then, use "
-            "TF-IDF."
+            f"{'TF-IDF' if hardest == kind.baseline else 'that'}."
         )
     elif figure["ci95"][0] <= 0:
         yield (
             f"The difference to {name}, {kind.number(figure['value'], '+')}{kind.unit}, may be chance: "
-            f"{words.undecided(report, kind.baseline)}."
+            f"{words.undecided(report, hardest)}."
         )
 
 

@@ -25,6 +25,7 @@ from pipeline.evaluation.values import ScoredValues
 from pipeline.features.stored import pair_encoding_of
 from pipeline.heads.objective import one_blas_thread
 from pipeline.report.advice import advise
+from pipeline.report.cosine import cosine_outputs
 from pipeline.report.curve import curve
 from pipeline.report.data import data_lines
 from pipeline.report.failures import errors, slices, suspects, text_map
@@ -63,9 +64,16 @@ def build_report(inputs: ReportInputs, material: Material) -> Json:
 def _build(inputs: ReportInputs, material: Material) -> Json:
     ours, clusters, head = material.scored, material.clusters, material.head
     measured = measure(ours, clusters)
-    others = {
-        path.stem: measure(scored_of(ours.y, disk.load_array(path)), clusters)
+    outputs = {
+        path.stem: disk.load_array(path)
         for path in sorted(inputs.baselines.glob("*.npy"))
+    }
+    cosine = cosine_outputs(material)
+    if cosine is not None:
+        outputs["cosine"] = cosine
+    others = {
+        name: measure(scored_of(ours.y, found), clusters)
+        for name, found in outputs.items()
     }
     kind = KINDS[head.task]
     pair_encoding = pair_encoding_of(inputs.features)

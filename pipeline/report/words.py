@@ -13,6 +13,7 @@ BASELINE_NAMES = {
     "tfidf_logreg": "TF-IDF + logistic regression",
     "mean": "training mean",
     "tfidf_ridge": "TF-IDF + ridge regression",
+    "cosine": "cosine of the two vectors",
 }
 NO_LABEL = "(none)"
 UNDECIDED = 0.2  # an interval of a paired difference that is wider: too few rows were scored to tell
@@ -111,7 +112,7 @@ def conclusion(report: Json) -> str:
     kind = kind_of(report)
     figure = report["comparison"][kind.floor][kind.floor_metric]
     if figure["value"] is None or not figure["ci95"] or figure["ci95"][0] > 0:
-        return verdict(report, kind.baseline)
+        return verdict(report, hardest(report))
     of = (
         kind.unit
         if kind.floor_metric == kind.headline
@@ -122,6 +123,14 @@ def conclusion(report: Json) -> str:
         f"(95 % {kind.bounds(figure)}, paired); {undecided(report, kind.floor, kind.floor_metric)}."
     )
     return " ".join([said, *ranks_backwards(report)])
+
+
+def hardest(report: Json) -> str:
+    """Return the baseline of the highest headline figure, of those that do not answer every row alike."""
+    kind = kind_of(report)
+    names = [name for name in baselines(report) if name != kind.floor]
+    figures = {name: report["baselines"][name][kind.headline] for name in names}
+    return max(names, key=lambda name: figures[name]["value"] or 0.0)
 
 
 def ranks_backwards(report: Json) -> list[str]:
