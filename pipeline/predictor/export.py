@@ -103,7 +103,7 @@ def make_card(report: dict[str, Any]) -> dict[str, Any]:  # Any: JSON values
     """Return what made a predictor, from its report: data, encoder, split, head and figures."""
     # what was measured of engines is no part of what made it, and may come to differ
     skip = {"files", "certificates"}
-    first = FIRST_METRICS.get(report["head"].get("task"), "accuracy")
+    first = FIRST_METRICS.get(report["head"].get("task", ""), "accuracy")
     encoder = {
         name: value for name, value in report["encoder"].items() if name not in skip
     }
