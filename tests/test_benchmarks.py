@@ -259,7 +259,8 @@ def test_coverage_knows_the_truth_of_labels_and_values():
     generator = np.random.default_rng(0)
     truth = truth_of_kinds()
 
-    labels, values = draw_labels(generator, 200_000), draw_values(generator, 200_000)
+    labels = draw_labels(generator, 200_000)
+    values = draw_values(generator, 200_000)
 
     micro = f1_score(labels.y, labels.predicted, average="micro")
     assert micro == pytest.approx(truth["f1_micro"], abs=0.005)
