@@ -216,6 +216,8 @@ def _answers(
     inventory: Inventory, item: Item | None, old: "Predictor", run: "RunReport"
 ) -> "Scored":
     """Return what the predictor in service answers to a run's scored rows: as its own run noted it, else now."""
+    import numpy as np
+
     from pipeline.evaluation.metrics import Scored
 
     proba = None if item is None else _noted(inventory, item, run.rows)
@@ -225,7 +227,9 @@ def _answers(
         )
         proba = old.predict_proba(_texts(run))
     columns = [old.classes_.tolist().index(label) for label in run.rows.classes]
-    return Scored(run.rows.scored.y, proba[:, columns])
+    said = [run.rows.classes.index(label) for label in old.decide(proba).tolist()]
+    answers = np.array(said, dtype=np.int64)
+    return Scored(run.rows.scored.y, proba[:, columns], answers)
 
 
 def _noted(

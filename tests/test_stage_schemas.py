@@ -73,6 +73,19 @@ SOURCES = {
     "FitLogReg": [
         "tasks/logreg.py",
         "pipeline/heads/head.py",
+        *(
+            f"pipeline/heads/decision/{name}.py"
+            for name in (
+                "abstention",
+                "calibration",
+                "choose",
+                "costs",
+                "fit",
+                "rows",
+                "rule",
+                "thresholds",
+            )
+        ),
         "pipeline/heads/logreg.py",
         "pipeline/heads/objective.py",
         "pipeline/heads/search.py",

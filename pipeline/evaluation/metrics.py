@@ -60,6 +60,11 @@ class Scored:
             return self.answers
         return np.asarray(self.proba.argmax(axis=1))
 
+    def take(self, rows: NDArray[np.int64]) -> "Scored":
+        """Return some rows, in their order."""
+        answers = None if self.answers is None else self.answers[rows]
+        return Scored(self.y[rows], self.proba[rows], answers)
+
 
 @dataclass(frozen=True)
 class Measured:

@@ -28,9 +28,7 @@ def count_flips(head: Head, reference: Features, features: Features) -> int:
     reference, features : ndarray of float32, shape (n, d)
         Of the same texts.
     """
-    before, now = (
-        head.probabilities(rows).argmax(axis=1) for rows in (reference, features)
-    )
+    before, now = (head.decide(head.outputs(rows)) for rows in (reference, features))
     return int((before != now).sum())
 
 

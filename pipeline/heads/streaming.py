@@ -149,7 +149,7 @@ def score_stored(head: Head, features: FeatureRows) -> Matrix:
     """Return the class probabilities of stored rows, shape (n, k), in the order of their numbers."""
     proba = np.empty((len(features), len(head.classes)))
     for rows, values in chunks_of(features.blocks()):
-        proba[rows] = head.probabilities(values)
+        proba[rows] = head.outputs(values)
     return proba
 
 

@@ -57,8 +57,9 @@ def explain(
     ConfigError
         If `label` is none of the classes.
     """
-    proba = head.probabilities(features)[0]
-    k = _class_of(head, proba, label)
+    outputs = head.outputs(features)
+    proba, answer = outputs[0], int(head.decide(outputs)[0])
+    k = _class_of(head, answer, label)
     weights, intercept = head.weights_of(k)
     pieces = encoder.tokenize.pieces(text)
     words = pieces.words(pieces.kept)
@@ -72,7 +73,7 @@ def explain(
     return Explanation(
         text=pieces.text,
         label=head.classes[k],
-        predicted=head.classes[int(proba.argmax())],
+        predicted=head.classes[answer],
         probability=float(proba[k]),
         score=float(((features[0] - head.mean) / head.scale) @ weights + intercept),
         method=EXACT if is_exact else OCCLUSION,
@@ -103,10 +104,10 @@ def explain(
     )
 
 
-def _class_of(head: Head, proba: NDArray[np.float64], label: str | int | None) -> int:
+def _class_of(head: Head, answer: int, label: str | int | None) -> int:
     """Return the position of the class to explain: of two the second, of more the predicted one, unless it is named."""
     if label is None:
-        return 1 if len(head.classes) == 2 else int(proba.argmax())
+        return 1 if len(head.classes) == 2 else answer
     for k, name in enumerate(head.classes):
         if name == label:
             return k

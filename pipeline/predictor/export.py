@@ -69,7 +69,7 @@ def assemble(
             head=head.params(),
             head_arrays={name: getattr(head, name) for name in ARRAYS},
             probe_features=probes,
-            probe_proba=head.probabilities(probes),
+            probe_proba=head.outputs(probes),
             made_by=facts.get("engine"),
             card={
                 **make_card(json.loads(disk.read(report))),

@@ -281,7 +281,7 @@ def _terms(head: Head, k: int, features: NDArray[np.float32]) -> Json:
 
 def _classes(head: Head, features: NDArray[np.float32]) -> list[Json]:
     """Return the likeliest classes with score and probability; of two, both, with the score of the second."""
-    proba = head.probabilities(features[None])[0]
+    proba = head.outputs(features[None])[0]
     scores = head.decision(features[None]).ravel()
     order = np.argsort(-proba, kind="stable")[:N_CLASSES]
     return [

@@ -36,7 +36,7 @@ class Scores(NamedTuple):
     Attributes
     ----------
     labels : ndarray, shape (n,)
-        As `Predictor.classes_`.
+        As `Predictor.classes_`; None where the predictor abstains.
     probabilities : ndarray of float64, shape (n, k)
     is_cut : ndarray of bool, shape (n,)
         Whether a text has more than `Predictor.max_length` tokens, of which the rest was not read.
@@ -83,19 +83,49 @@ class Predictor:
     ) -> NDArray[Any]:  # Any: str or int labels
         """Return the label of each text, shape (n,).
 
+        A predictor trained with ``--max-error`` gives None to the texts that it is not sure enough of.
+
         Raises
         ------
         DataError
             If `texts` holds something that is not a str, names its position; or is no ordered iterable of texts.
         """
         head = self._loaded_head()
-        return self._each_window(
-            texts, lambda x: self.classes_[head.probabilities(x).argmax(axis=1)]
-        )
+        return self._each_window(texts, lambda x: self._labels(head.outputs(x)))
 
     def predict_proba(self, texts: str | Iterable[str]) -> NDArray[np.float64]:
-        """Return the class probabilities of each text, shape (n, k); columns as in `classes_`."""
-        return self._each_window(texts, self._loaded_head().probabilities)
+        """Return the class probabilities of each text, shape (n, k); columns as in `classes_`.
+
+        They are calibrated if the predictor was trained with ``--calibration``.
+        """
+        return self._each_window(texts, self._loaded_head().outputs)
+
+    def decide(
+        self, probabilities: NDArray[np.float64]
+    ) -> NDArray[Any]:  # Any: str or int labels
+        """Return the label of each row of probabilities, shape (n,), however unsure it is.
+
+        It is that of the largest one, or what thresholds or costs make of them. `predict` gives the same labels, and
+        None where the predictor abstains.
+
+        Parameters
+        ----------
+        probabilities : ndarray of float64, shape (n, k)
+            As `predict_proba` returns them.
+        """
+        labels: NDArray[Any] = self.classes_[self._loaded_head().decide(probabilities)]
+        return labels
+
+    def _labels(
+        self, outputs: NDArray[np.float64]
+    ) -> NDArray[Any]:  # Any: str or int labels, or None
+        """Return the label of each row of outputs, None where the head abstains."""
+        head, labels = self._loaded_head(), self.decide(outputs)
+        if not head.may_abstain:
+            return labels
+        labels = labels.astype(object)
+        labels[head.abstains(outputs)] = None
+        return labels
 
     def decision_function(self, texts: str | Iterable[str]) -> NDArray[np.float64]:
         """Return the scores of each text: shape (n,) for two classes (for the second), else (n, k)."""
@@ -123,8 +153,8 @@ class Predictor:
         """
         head = self._loaded_head()
         for window in self._encoded(blocks):
-            probabilities = head.probabilities(window.features)
-            labels = self.classes_[probabilities.argmax(axis=1)]
+            probabilities = head.outputs(window.features)
+            labels = self._labels(probabilities)
             yield Scores(labels, probabilities, window.n_tokens > self.max_length)
 
     def _each_window(
@@ -180,7 +210,10 @@ class Predictor:
 
     @property
     def classifier(self) -> "Pipeline":
-        """The scikit-learn pipeline (scaler, logistic regression) over features, rebuilt from the stored arrays."""
+        """The scikit-learn pipeline (scaler, logistic regression) over features, rebuilt from the stored arrays.
+
+        It is the plain classifier: calibration, thresholds, costs and abstention are not in it.
+        """
         from pipeline.heads.logreg import to_sklearn
 
         return to_sklearn(self._loaded_head())

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.datasets.table import StoredTexts
 from pipeline.errors import DataError, shown
 from pipeline.evaluation.mcnemar import mcnemar
-from pipeline.evaluation.metrics import Measured, Scored, differences, figures, measure
+from pipeline.evaluation.metrics import Measured, differences, figures, measure
 from pipeline.report.material import TEXT_LIMIT, Json, Rows, cut
 from pipeline.report.scored import ScoredRows
 from pipeline.report.words import NAMES, counted
@@ -165,7 +165,7 @@ def _measured(
     clusters = a.clusters.subset(in_a)
     one, two = (
         measure(
-            Scored(rows.scored.y[places], rows.scored.proba[places]),
+            rows.scored.take(places),
             clusters,
             tuple(metrics),
         )

@@ -26,6 +26,8 @@ def curve(material: Material) -> Json | None:
             return np.asarray(material.scored.predicted[scored] == truth)
         features = material.features.take(material.fit[rows])
         proba = fit_and_predict(features, y[rows], others, material.head_spec, k)
-        return np.asarray(proba.argmax(axis=1) == truth)
+        return np.asarray(
+            material.head.decide(material.head.calibrated(proba)) == truth
+        )
 
     return learning_curve(y, sizes, fit_and_score, material.clusters.subset(scored))

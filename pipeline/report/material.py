@@ -120,7 +120,7 @@ class Material:
             folds=folds,
             table=table,
             features=features,
-            scored=Scored(y, score_stored(head, features.subset(test))),
+            scored=scored_by(head, features.subset(test), y),
             texts=texts,
             slice_values=load_slices(inputs.dataset, test),
             clusters=Clusters.of_texts(texts),
@@ -159,6 +159,14 @@ class Material:
                 self.table.at(numbers), self.labels[rows].tolist(), strict=True
             )
         ]
+
+
+def scored_by(head: Head, features: StoredFeatures, y: Rows) -> Scored:
+    """Return what a head says of stored rows, and answers, however unsure it is."""
+    outputs = score_stored(head, features)
+    if head.rule is None:
+        return Scored(y, outputs)
+    return Scored(y, outputs, head.decide(outputs).astype(np.int64))
 
 
 def texts_of(table: StoredTexts, rows: Rows) -> Iterator[str]:

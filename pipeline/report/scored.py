@@ -7,6 +7,7 @@
     keys.npy       S16 (n,): the keys of the texts in the feature store
     rows.npy       int64 (n,): row numbers in the data set
     clusters.npy   int64 (n,): cluster of each row
+    answers.npy    int64 (n,): class of each answer; only where a decision rule was chosen, else it is the most probable
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from pipeline.report.material import Material, Rows
 from pipeline.storage import disk
 
 FILES = ("scored", "labels", "keys", "rows", "clusters")
+ANSWERS = "answers.npy"
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ def save_scored(material: Material, directory: Path) -> None:
     )
     for name, array in zip(FILES, arrays, strict=True):
         disk.save_array(directory / f"{name}.npy", array)
+    if material.scored.answers is not None:
+        disk.save_array(directory / ANSWERS, material.scored.answers)
 
 
 def load_scored(
@@ -81,5 +85,7 @@ def load_scored(
     proba, y, keys, rows, clusters = (
         disk.load_array(directory / f"{name}.npy") for name in FILES
     )
+    place = directory / ANSWERS
+    scored = Scored(y, proba, disk.load_array(place) if place.exists() else None)
     n = int(clusters.max()) + 1
-    return ScoredRows(classes, Scored(y, proba), keys, rows, Clusters(clusters, n))
+    return ScoredRows(classes, scored, keys, rows, Clusters(clusters, n))
