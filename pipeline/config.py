@@ -255,7 +255,7 @@ class DecisionSpec(_Spec):
     Attributes
     ----------
     calibration : {"none", "auto", "sigmoid", "isotonic", "temperature"}
-        ``auto`` is the one of least cross-fitted log loss, ``none`` among them.
+        ``auto`` is the one of least cross-fitted log loss, if that gains more than its standard error, else ``none``.
     thresholds : {"none", "accuracy", "f1_macro", "f1_micro", "jaccard"}
         The metric that thresholds, one for each class or label, are chosen for; the last two of several labels a row.
     costs : str

@@ -31,7 +31,7 @@ class EvaluateModel(
     """Figures with intervals beside the baselines', and the scored rows: ``reports/<slug>-<key>/``."""
 
     folder = "reports"
-    schema = 4
+    schema = 5
 
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:

@@ -1,15 +1,22 @@
 """The decision rule: calibration, thresholds, costs and abstention, from out-of-fold probabilities alone."""
 
+import csv
 import json
+import shutil
+import subprocess
+from importlib.resources import files
 from itertools import product
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 from scipy.stats import binom
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score, log_loss
 
+from pipeline import load_predictor
 from pipeline.config import DecisionSpec, HeadSpec
 from pipeline.errors import ConfigError, DataError
 from pipeline.heads.decision import calibration
@@ -21,6 +28,8 @@ from pipeline.heads.decision.rows import HeldOut
 from pipeline.heads.decision.rule import DecisionRule, Temperature, logit, rule_of
 from pipeline.heads.decision.thresholds import METRICS, fit_thresholds, measured
 from pipeline.heads.logreg import fit_head
+from tasks.compare import compare
+from tests.conftest import BIN, Job, review_rows, write_tsv
 
 CLASS_METRICS = {
     "accuracy": accuracy_score,
@@ -214,7 +223,7 @@ def test_auto_takes_the_calibrator_of_least_cross_fitted_log_loss():
 
     rule, evidence = choose_rule(rows, DecisionSpec(calibration="auto"))
 
-    losses = log_losses(rows)
+    losses = {name: each.mean() for name, each in log_losses(rows).items()}
     assert evidence["log_losses"] == losses
     assert rule.calibrator is not None
     assert losses[rule.calibrator.method] == min(losses.values()) < losses["none"]
@@ -222,9 +231,12 @@ def test_auto_takes_the_calibrator_of_least_cross_fitted_log_loss():
 
 
 def test_auto_leaves_probabilities_that_are_right_as_they_are():
-    rule, _ = choose_rule(classes(2, 5_000), DecisionSpec(calibration="auto"))
+    chosen = [
+        choose_rule(classes(2, 500, seed=seed), DecisionSpec(calibration="auto"))[0]
+        for seed in range(20)
+    ]
 
-    assert rule == DecisionRule()
+    assert sum(rule == DecisionRule() for rule in chosen) >= 16
 
 
 def test_the_nested_gain_of_thresholds_on_noise_is_none_though_it_looks_like_one():
@@ -344,7 +356,7 @@ def test_the_promised_error_rate_is_kept_in_19_of_20_data_sets():
 def test_the_more_rows_the_nearer_the_promise():
     random = np.random.default_rng(0)
     few, many = (
-        np.mean([lowest_of(n, random, 0.1) for _ in range(20)]) for n in (500, 50_000)
+        np.mean([lowest_of(n, random, 0.1) for _ in range(20)]) for n in (2_000, 50_000)
     )
 
     assert few > many + 0.02
@@ -442,3 +454,195 @@ def test_options_that_cannot_be_meant_are_refused(options, said):
 def test_options_for_another_kind_of_label_are_refused(task, options, said):
     with pytest.raises(ConfigError, match=said):
         check_task(DecisionSpec(**options), task)
+
+
+RARE = [*review_rows()[60:], *review_rows()[:20]]  # 60 neg, 20 pos
+OPTIONS = {
+    "plain": (),
+    "thresholds": ("--calibration", "sigmoid", "--thresholds", "f1_macro"),
+    "costs": ("--costs", "costs.csv"),
+    "unsure": ("--max-error", "0.4"),
+}
+COSTS = ",neg,pos\nneg,0,1\npos,1000,0\n"
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory, tiny_encoder):
+    """Four runs on the same rows, a quarter of them positive."""
+    folder = tmp_path_factory.mktemp("job")
+    write_tsv(folder / "rare.tsv", RARE)
+    (folder / "costs.csv").write_text(COSTS, encoding="utf-8")
+    made = Job(folder)
+    for name, options in OPTIONS.items():
+        done = made.train("rare.tsv", tiny_encoder, "--C", "0.01", *options)
+        assert done.status == 0, done.err
+        shutil.copytree(made.artifacts / "latest", folder / name)
+    return made
+
+
+def report_of(job, name):
+    return json.loads((job.cwd / name / "report.json").read_text(encoding="utf-8"))
+
+
+def predictor_of(job, name):
+    return load_predictor(job.cwd / name / "predictor.joblib")
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_reports_with_a_decision_rule_are_what_the_schema_says(job, name):
+    schema = files("pipeline.report") / "report.schema.json"
+
+    Draft202012Validator(json.loads(schema.read_text(encoding="utf-8"))).validate(
+        report_of(job, name)
+    )
+
+
+def test_without_an_option_there_is_no_rule_and_no_section(job):
+    report = report_of(job, "plain")
+
+    assert report["decision"] is None
+    assert "rule" not in report["head"]
+    assert "rule" not in predictor_of(job, "plain")._parts.head
+    assert "How it decides" not in (job.cwd / "plain" / "report.html").read_text()
+
+
+def test_the_predictor_answers_by_its_thresholds(job):
+    predictor, head = predictor_of(job, "thresholds"), report_of(job, "thresholds")
+    texts = [text for text, _ in RARE]
+
+    proba = predictor.predict_proba(texts)
+    said = (proba / head["head"]["rule"]["thresholds"]).argmax(axis=1)
+
+    assert (predictor.predict(texts) == predictor.classes_[said]).all()
+    assert (predictor.predict(texts) != predictor.classes_[proba.argmax(axis=1)]).any()
+    (scores,) = predictor.score([texts])
+    assert (scores.labels == predictor.classes_[said]).all()
+    plain = predictor.classifier.predict_proba(predictor.transform(texts))
+    assert abs(plain - proba).max() > 0.001  # which is not calibrated
+    assert predictor.self_check() < 1e-5
+
+
+def test_the_report_and_the_explanation_say_the_predictor_s_answers(job):
+    predictor, report = predictor_of(job, "costs"), report_of(job, "costs")
+
+    assert {row["predicted"] for row in report["errors"]} == {"pos"}
+    assert report["confusion"] == [[0, report["n_errors"]], [0, ANY]]
+    text = report["errors"][0]["text"]
+    why = predictor.explain(text)
+    assert (why.predicted, *predictor.predict([text])) == ("pos", "pos")
+    assert "least expected cost" in predictor.look(why)
+
+
+def test_the_gain_on_scored_rows_is_that_of_both_runs_compared(job):
+    test = report_of(job, "thresholds")["decision"]["gain"]["test"]
+    plain, ours = (
+        report_of(job, name)["metrics"]["test"]["f1_macro"]
+        for name in ("plain", "thresholds")
+    )
+
+    assert test["plain"] == plain
+    assert test["value"] == ours
+    assert test["difference"]["value"] == pytest.approx(ours["value"] - plain["value"])
+    low, high = test["difference"]["ci95"]
+    assert low <= test["difference"]["value"] <= high
+
+
+def test_compare_counts_the_answers_that_a_rule_changed(job):
+    runs = sorted(
+        (job.artifacts / "runs").iterdir(), key=lambda path: path.stat().st_ctime
+    )
+    reports = {
+        path.name: json.loads((path / "report.json").read_text()) for path in runs
+    }
+    by_rule = {
+        "thresholds": next(
+            n for n, r in reports.items() if r["head"].get("rule", {}).get("thresholds")
+        ),
+        "plain": next(n for n, r in reports.items() if r["decision"] is None),
+    }
+
+    found = compare(job.artifacts, (by_rule["plain"], by_rule["thresholds"]))
+
+    expected = report_of(job, "thresholds")["decision"]["gain"]["test"]["difference"]
+    assert found["metrics"]["f1_macro"]["difference"] == expected
+    assert found["n_changed"] > 0
+
+
+def test_costs_are_paid_as_the_table_says(job):
+    report = report_of(job, "costs")
+    test, (neg, pos) = report["decision"]["gain"]["test"], report["confusion"]
+
+    paid = (neg[1] * 1 + pos[0] * 1000) / (sum(neg) + sum(pos))
+
+    assert test["value"]["value"] == pytest.approx(paid)
+    assert test["difference"]["value"] == pytest.approx(paid - test["plain"]["value"])
+
+
+def test_the_key_holds_what_costs_say_not_where_they_stand(job, tiny_encoder):
+    (job.cwd / "moved.csv").write_text("x, pos,neg\npos,0,1000\nneg,1,0\n")
+
+    again = job.train("rare.tsv", tiny_encoder, "--C", "0.01", "--costs", "moved.csv")
+
+    assert again.status == 0, again.err
+    assert "Nothing to do" in again.err
+    command = report_of(job, "costs")["reproduce"]["command"]
+    assert "--costs ./costs.csv --C 0.01" in command
+
+
+def test_predict_leaves_labels_empty_where_it_is_not_sure(job):
+    predictor = predictor_of(job, "unsure")
+    texts = [text for text, _ in RARE]
+
+    labels, proba = predictor.predict(texts), predictor.predict_proba(texts)
+
+    lowest = report_of(job, "unsure")["decision"]["min_confidence"]
+    is_unsure = proba.max(axis=1) < lowest
+    assert 0 < is_unsure.sum() < len(texts)
+    assert [label is None for label in labels] == is_unsure.tolist()
+    (job.cwd / "texts.txt").write_text("\n".join(texts) + "\n")
+    command = ["predict", "--predictor", "unsure/predictor.joblib", "texts.txt"]
+    done = subprocess.run(
+        [str(BIN / "frostbert"), *command],
+        cwd=job.cwd,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    assert [row["label"] for row in rows] == [label or "" for label in labels]
+    assert f"{is_unsure.sum()} not answered" in done.stderr
+
+
+def test_coverage_and_error_are_those_of_the_scored_rows(job):
+    report = report_of(job, "unsure")
+    test = report["decision"]["abstention"]["test"]
+
+    points = test["points"]
+    assert points[-1]["error"] == 1 - report["metrics"]["test"]["accuracy"]["value"]
+    lowest = report["decision"]["min_confidence"]
+    answered = [one for one in points if one["confidence"] >= lowest]
+    assert test["coverage"]["value"] == pytest.approx(
+        answered[-1]["coverage"], abs=0.05
+    )
+    assert test["error"]["n"] == round(
+        test["coverage"]["value"] * test["coverage"]["n"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--costs", "none.csv"), "--costs none.csv cannot be read"),
+        (("--max-error", "2"), "--max-error is 2.0"),
+        (("--thresholds", "jaccard"), "Pass one of: accuracy, f1_macro"),
+        (("--max-error", "0.0001"), "cannot be promised"),
+    ],
+)
+def test_what_cannot_be_decided_ends_the_run_with_a_sentence(
+    job, tiny_encoder, options, said
+):
+    done = job.train("rare.tsv", tiny_encoder, "--C", "0.01", *options)
+
+    assert done.status in {30, 40}
+    assert said in done.err
+    assert "Traceback" not in done.err

@@ -102,6 +102,7 @@ SOURCES = {
             f"pipeline/evaluation/{name}.py"
             for name in (
                 "calibration",
+                "decisions",
                 "feature_map",
                 "histograms",
                 "label_issues",
@@ -123,6 +124,7 @@ SOURCES = {
                 "compare",
                 "curve",
                 "data",
+                "decision",
                 "failures",
                 "figures",
                 "findings",

@@ -22,6 +22,7 @@ from pipeline.heads.objective import one_blas_thread
 from pipeline.report.advice import advise
 from pipeline.report.curve import curve
 from pipeline.report.data import data_lines
+from pipeline.report.decision import decision
 from pipeline.report.failures import errors, slices, suspects, text_map
 from pipeline.report.material import Json, Material, ReportInputs
 from pipeline.report.reproduce import reproduce
@@ -105,6 +106,7 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
         "per_class": _per_class(ours, head),
         "confusion": confusion(ours),
         "calibration": calibration(ours, clusters),
+        "decision": decision(inputs, material),
         "thresholds": thresholds(ours, head.classes),
         "scores": score_histograms(ours, head.classes),
         "slices": slices(

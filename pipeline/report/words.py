@@ -12,6 +12,12 @@ NAMES = {
     "roc_auc": "ROC AUC",
     "log_loss": "log loss",
 }
+METRICS = {
+    **NAMES,
+    "f1_micro": "micro F1",
+    "jaccard": "the Jaccard index",
+    "cost": "the mean cost of an answer",
+}
 BASELINE_NAMES = {
     "majority": "majority class",
     "tfidf_logreg": "TF-IDF + logistic regression",

@@ -3,7 +3,7 @@
 The rows, the most confident first, are tested share by share: each time the hypothesis that the error rate among them
 is above the promised one, by the exact binomial test, until it is not rejected. Testing in a fixed sequence keeps the
 chance of any wrong rejection at the level of one test [1]_ [2]_. A few of the surest rows may err by chance, which ends
-a sequence that begins with them, so there are two sequences, at half the level each. The rows are taken as independent.
+a sequence that begins with them, so there are three, at a third of the level each. The rows are taken as independent.
 
 .. [1] A. N. Angelopoulos et al. (2021), Learn then Test, arXiv 2110.01052, section 2.
 .. [2] Y. Geifman, R. El-Yaniv (2017), Selective Classification for Deep Neural Networks, NeurIPS: the task.
@@ -20,7 +20,7 @@ from pipeline.errors import DataError
 LEVEL = 0.05  # chance that the promise does not hold
 STEPS = 50  # shares of rows that are tested: 2 %, 4 %, …
 # A sequence begins at the first share with so many times the rows that pass without an error.
-BEGINS = (2, 10)
+BEGINS = (2, 4, 8)
 RATES = tuple(
     i / 1_000 for i in range(1, 1_000)
 )  # that a message may name as reachable
@@ -67,7 +67,7 @@ def min_confidence(
 def _lowest(
     ranked: NDArray[np.float64], n_wrong: NDArray[np.int64], max_error: float
 ) -> float | None:
-    """Return the least confidence that either sequence ends at; None where neither passes its first test.
+    """Return the least confidence that a sequence ends at; None where none passes its first test.
 
     Parameters
     ----------

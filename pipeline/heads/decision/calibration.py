@@ -1,5 +1,7 @@
 """Calibrators fitted on out-of-fold probabilities, and the choice among them by log loss."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
@@ -17,6 +19,7 @@ from pipeline.heads.decision.rule import (
     logit,
 )
 
+Losses = NDArray[np.float64]  # (n,)
 LOG_RANGE = (-4.0, 4.0)  # of a temperature's natural logarithm
 METHODS = ("none", "temperature", "sigmoid", "isotonic")  # the simpler wins a tie
 
@@ -37,26 +40,49 @@ def fit_calibrator(method: str, rows: HeldOut) -> Calibrator | None:
     return Isotonic(list(x), list(y))
 
 
-def log_losses(rows: HeldOut) -> dict[str, float]:
-    """Return the log loss of each of `METHODS`, each row calibrated by what was fitted on the other folds."""
+def log_losses(rows: HeldOut) -> dict[str, Losses]:
+    """Return the log loss of each row by `METHODS`, each calibrated by what was fitted on the other folds."""
 
-    def loss(method: str) -> float:
+    def losses(method: str) -> Losses:
         def fit_and_apply(others: HeldOut, proba: Proba) -> Proba:
             found = fit_calibrator(method, others)
             if found is None:
                 return proba
             return found(proba, is_exclusive=rows.is_exclusive)
 
-        return log_loss(rows.with_proba(rows.crossed(fit_and_apply)))
+        return row_losses(rows.with_proba(rows.crossed(fit_and_apply)))
 
-    return {method: loss(method) for method in METHODS}
+    return {method: losses(method) for method in METHODS}
+
+
+def best_method(losses: dict[str, Losses]) -> str:
+    """Return the name of the least mean loss; ``none`` where that gains less than its standard error, so maybe nothing.
+
+    Parameters
+    ----------
+    losses : dict of str to ndarray of float64, shape (n,)
+        As `log_losses` returns them.
+    """
+    best = min(losses, key=lambda method: float(losses[method].mean()))
+    gain = losses["none"] - losses[best]
+    is_clear = gain.mean() > gain.std() / math.sqrt(len(gain))
+    return best if is_clear else "none"
+
+
+def row_losses(rows: HeldOut) -> Losses:
+    """Return the negative logarithm of what is true of each row: its class, or, as a mean, each label's yes or no.
+
+    Shape (n,).
+    """
+    proba, truth = rows.proba, rows.truth
+    of_truth = np.where(truth, proba, 1.0 if rows.is_exclusive else 1 - proba)
+    losses = -np.log(np.clip(of_truth, EPSILON, 1.0))
+    return np.asarray(losses.sum(axis=1) / (1 if rows.is_exclusive else truth.shape[1]))
 
 
 def log_loss(rows: HeldOut) -> float:
-    """Return the mean negative logarithm of what is true: of a row's class, or of every label's yes or no."""
-    proba, truth = rows.proba, rows.truth
-    of_truth = proba[truth] if rows.is_exclusive else np.where(truth, proba, 1 - proba)
-    return float(-np.log(np.clip(of_truth, EPSILON, 1.0)).mean())
+    """Return the mean of `row_losses`."""
+    return float(row_losses(rows).mean())
 
 
 def _temperature(rows: HeldOut) -> Temperature:

@@ -8,7 +8,12 @@ import numpy as np
 from pipeline.config import DecisionSpec
 from pipeline.errors import ConfigError
 from pipeline.heads.decision.abstention import min_confidence
-from pipeline.heads.decision.calibration import fit_calibrator, log_loss, log_losses
+from pipeline.heads.decision.calibration import (
+    best_method,
+    fit_calibrator,
+    log_loss,
+    log_losses,
+)
 from pipeline.heads.decision.rows import HeldOut, Truth
 from pipeline.heads.decision.rule import DecisionRule, Proba, confidence
 from pipeline.heads.decision.thresholds import METRICS, fit_thresholds, measured
@@ -76,7 +81,9 @@ def choose_rule(
     nested = proba, said.astype(bool)
     evidence: Json = {
         "n": len(proba),
-        "log_losses": None if spec.calibration == "none" else log_losses(rows),
+        "log_losses": None
+        if spec.calibration == "none"
+        else {name: float(losses.mean()) for name, losses in log_losses(rows).items()},
         "gain": None,
         "abstention": None,
     }
@@ -101,8 +108,7 @@ def _without_abstention(
 ) -> DecisionRule:
     method = spec.calibration
     if method == "auto":
-        losses = log_losses(rows)
-        method = min(losses, key=losses.__getitem__)
+        method = best_method(log_losses(rows))
     rule = DecisionRule(calibrator=fit_calibrator(method, rows), costs=costs)
     if spec.thresholds == "none":
         return rule
