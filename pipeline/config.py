@@ -293,6 +293,64 @@ class HeadSpec(_Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DecisionSpec(_Spec):
+    """How answers are made of the classifier's probabilities; whatever is fitted is so on the rows fitted on alone.
+
+    Attributes
+    ----------
+    calibration : {"none", "auto", "sigmoid", "isotonic", "temperature"}
+        ``auto`` is the one of least cross-fitted log loss, if that gains more than its standard error, else ``none``.
+    thresholds : {"none", "accuracy", "f1_macro", "f1_micro", "jaccard"}
+        The metric that thresholds, one for each class or label, are chosen for; the last two of several labels a row.
+    costs : str
+        A CSV file of what it costs to answer one class with another; empty for none. Excludes `thresholds`.
+    max_error : float
+        No answer where fewer would not keep the error rate among the answered rows below, from 0 (always answer) to
+        less than 1.
+    """
+
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "calibration": ("none", "auto", "sigmoid", "isotonic", "temperature"),
+        "thresholds": ("none", "accuracy", "f1_macro", "f1_micro", "jaccard"),
+    }
+
+    calibration: str = "none"
+    thresholds: str = "none"
+    costs: str = ""
+    max_error: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        super().__post_init__()
+        if self.costs and self.thresholds != "none":
+            raise ConfigError(
+                f"--costs excludes --thresholds {self.thresholds}: each says which answers are best. Drop one."
+            )
+        if not 0.0 <= self.max_error < 1.0:  # also refuses NaN
+            raise ConfigError(
+                f"--max-error is {self.max_error}, expected 0 (always answer) or an error rate below 1, such as 0.05."
+            )
+
+    @property
+    def given(self) -> list[str]:
+        """Names of the options that differ from their defaults, as they are typed."""
+        return [
+            name.replace("_", "-")
+            for name in self.names()
+            if getattr(self, name) != getattr(DecisionSpec, name)
+        ]
+
+    @property
+    def metric(self) -> str | None:
+        """What the rule is chosen for, but for abstention: a metric of the answers, ``cost`` or ``log_loss``."""
+        if self.costs:
+            return "cost"
+        if self.thresholds != "none":
+            return self.thresholds
+        return None if self.calibration == "none" else "log_loss"
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictorSpec(_Spec):
     """What the exported file holds.
 

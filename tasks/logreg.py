@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import ComputeSpec, HeadSpec
+from pipeline.config import ComputeSpec, DecisionSpec, HeadSpec
 from pipeline.storage import Draft, disk
 from tasks.base import Stage
 from tasks.dataset import PrepareDataset
@@ -22,6 +23,7 @@ from tasks.options import (
 from tasks.split import SplitDataset
 
 if TYPE_CHECKING:
+    from pipeline.heads.decision.costs import Costs
     from pipeline.heads.head import Head
 
 
@@ -53,24 +55,45 @@ class FitLogReg(
         """Return the options, checked."""
         return spec_of(self, HeadSpec)
 
+    @cached_property
+    def decision(self) -> DecisionSpec:
+        """Return the options of the decision rule, checked."""
+        return spec_of(self, DecisionSpec)
+
+    @cached_property
+    def table(self) -> "Costs | None":
+        """Return what stands in the file of costs."""
+        from pipeline.heads.decision.costs import read_costs
+
+        return read_costs(Path(self.decision.costs)) if self.decision.costs else None
+
     @property
     def slug(self) -> str:
         """Return the data set's short name."""
         return self.upstream["dataset"].slug
 
     def identity(self) -> dict[str, object]:
-        """Return the head's options and the solver's version."""
+        """Return the head's options and the solver's version; of the decision rule only what is asked for."""
         sklearn = ".".join(version("scikit-learn").split(".")[:2])
+        decision = {
+            name: getattr(self.decision, name)
+            for name in ("calibration", "thresholds", "max_error")
+            if getattr(self.decision, name) != getattr(DecisionSpec, name)
+        }
+        costs = {} if self.table is None else {"costs": self.table.by_name()}
         return {
             "C": self.spec.C,
             "class_weight": self.spec.class_weight,
             "sklearn": sklearn,
+            **decision,
+            **costs,
         }
 
     def build(self, draft: Draft) -> str:
         """Fit on the training rows."""
         from pipeline.datasets.table import load_labels
         from pipeline.features.stored import StoredFeatures
+        from pipeline.heads.decision.fit import Fitted, with_rule
         from pipeline.heads.fit import fit_task
         from pipeline.heads.head import save_head
 
@@ -82,9 +105,11 @@ class FitLogReg(
         task, names = dataset.labels()
         labels = load_labels(dataset.directory)[fit]
         stored = StoredFeatures.of(self.upstream["features"].directory, self.root)
-        head = fit_task(
-            stored.subset(fit), labels, self.spec, folds, task=task, names=names
-        )
+        rows = stored.subset(fit)
+        head = fit_task(rows, labels, self.spec, folds, task=task, names=names)
+        if self.decision.given:
+            fitted = Fitted(head, rows, labels, folds, self.spec)
+            head, draft.facts["decision"] = with_rule(fitted, self.decision, self.table)
         draft.facts["certificates"] = self._judge(head)
         save_head(head, draft.path)
         searched = (

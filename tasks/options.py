@@ -11,6 +11,7 @@ import luigi
 from pipeline.config import (
     ComputeSpec,
     DatasetSpec,
+    DecisionSpec,
     EncoderSpec,
     HeadSpec,
     PairSpec,
@@ -26,6 +27,7 @@ Spec = TypeVar(
     PairSpec,
     SplitSpec,
     HeadSpec,
+    DecisionSpec,
     PredictorSpec,
     ComputeSpec,
 )
@@ -184,8 +186,29 @@ class SplitOptions:
     )
 
 
-class HeadOptions:
-    """How the classifier is fitted."""
+class DecisionOptions:
+    """How answers are made of probabilities."""
+
+    calibration = luigi.Parameter(
+        default=DecisionSpec.calibration,
+        description="none, auto, sigmoid, isotonic, temperature",
+    )
+    thresholds = luigi.Parameter(
+        default=DecisionSpec.thresholds,
+        description="none, or the metric they are chosen for: accuracy, f1_macro; of several labels f1_micro, jaccard",
+    )
+    costs = luigi.Parameter(
+        default=DecisionSpec.costs,
+        description="a CSV file: cost of each answer (columns) to each class (rows)",
+    )
+    max_error = Number(
+        default=DecisionSpec.max_error,
+        description="error rate among answered rows that is promised; 0: answer every row",
+    )
+
+
+class HeadOptions(DecisionOptions):
+    """How the classifier is fitted, and what is made of its probabilities."""
 
     C = AutoOr(
         float,

@@ -275,8 +275,9 @@ def _tell(tally: "Tally", order: Order, elapsed_s: float, max_length: int) -> No
     n, bad = tally.n_rows, tally.bad
     pace = f"{n / max(elapsed_s, 1e-6):,.1f} rows/s"
     cut = f", {tally.n_cut:,} cut at {max_length} tokens" if tally.n_cut else ""
+    unsure = f", {tally.n_unsure:,} not answered" if tally.n_unsure else ""
     where = f" -> {order.out}" if order.out else ""
-    logger.info("%s, %s%s%s", _rows(n), pace, cut, where)
+    logger.info("%s, %s%s%s%s", _rows(n), pace, cut, unsure, where)
     if bad.count:
         done = "left out" if order.on_error == "skip" else "without a label"
         logger.warning("%s %s: lines %s", _rows(bad.count), done, bad)

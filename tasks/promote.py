@@ -154,7 +154,6 @@ def _judge(
     note: dict[str, object],
 ) -> Outcome:
     """Compare a run with what is in service."""
-    from pipeline.evaluation.metrics import Scored
     from pipeline.evaluation.noninferiority import non_inferiority
     from pipeline.predictor.file import load_predictor
 
@@ -165,7 +164,7 @@ def _judge(
     item = _of_digest(inventory, str(note["before"]))
     found = non_inferiority(
         new,
-        Scored(new.y, _answers(inventory, item, old, run)),
+        _answers(inventory, item, old, run),
         margin=spec.margin / 100,
         metric=spec.metric,
         clusters=run.rows.clusters,
@@ -234,8 +233,12 @@ def _of_digest(inventory: Inventory, digest: str) -> Item | None:
 
 def _answers(
     inventory: Inventory, item: Item | None, old: "Predictor", run: "RunReport"
-) -> "NDArray[np.float64]":
-    """Return the probabilities of the predictor in service for a run's scored rows: as its own run noted, else now."""
+) -> "Scored":
+    """Return what the predictor in service answers to a run's scored rows: as its own run noted it, else now."""
+    import numpy as np
+
+    from pipeline.evaluation.metrics import Scored
+
     proba = None if item is None else _noted(inventory, item, run.rows)
     if proba is None:
         logger.info(
@@ -243,7 +246,9 @@ def _answers(
         )
         proba = old.predict_proba(_texts(run))
     columns = [old.classes_.tolist().index(label) for label in run.rows.classes]
-    return proba[:, columns]
+    said = [run.rows.classes.index(label) for label in old.decide(proba).tolist()]
+    answers = np.array(said, dtype=np.int64)
+    return Scored(_classes_scored(run).y, proba[:, columns], answers)
 
 
 def _noted(

@@ -26,6 +26,7 @@ ENGLISH = (
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)> $x_1^{ & --> ]]>"
 NULL_SECTIONS: Json = {
     "calibration": None,
+    "decision": None,
     "thresholds": None,
     "scores": None,
     "slices": [],
@@ -399,6 +400,7 @@ class _Maker:
     def sections(self) -> Json:
         return {
             "calibration": self.calibration(),
+            "decision": self.decision() if self.k == 2 else None,
             "thresholds": self.thresholds(),
             "scores": self.scores(),
             "slices": self.slices(),
@@ -441,6 +443,48 @@ class _Maker:
             "n_bins": 10,
             "bins": bins,
             "method": "ten bins of equal width of the predicted class's probability",
+        }
+
+    def decision(self) -> Json:
+        points = [
+            {"coverage": i / 50, "error": 0.12 * i / 50, "confidence": 1 - i / 100}
+            for i in range(1, 51)
+        ]
+        return {
+            "asked": {
+                "calibration": "auto",
+                "thresholds": "f1_macro",
+                "max_error": 0.05,
+            },
+            "n": 6_920,
+            "log_losses": {
+                "none": 0.43,
+                "temperature": 0.44,
+                "sigmoid": 0.41,
+                "isotonic": 0.42,
+            },
+            "calibrator": {"method": "sigmoid", "slopes": [0.9], "intercepts": [0.1]},
+            "thresholds": [0.61, 0.39],
+            "costs": None,
+            "min_confidence": 0.83,
+            "gain": {
+                "metric": "f1_macro",
+                **{"plain": 0.77, "nested": 0.78, "optimistic": 0.79},
+                "test": {
+                    "value": of_value(0.79, self.n),
+                    "plain": of_value(0.78, self.n),
+                    "difference": of_value(0.01, self.n, 0.012),
+                },
+            },
+            "abstention": {
+                "max_error": 0.05,
+                "out_of_fold": {"coverage": 0.6, "error": 0.045},
+                "test": {
+                    "coverage": of_value(0.61, self.n),
+                    "error": of_value(0.04, self.n, 0.01),
+                    "points": points,
+                },
+            },
         }
 
     def thresholds(self) -> Json | None:

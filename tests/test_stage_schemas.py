@@ -77,6 +77,19 @@ SOURCES = {
         "pipeline/datasets/targets.py",
         "pipeline/heads/fit.py",
         "pipeline/heads/head.py",
+        *(
+            f"pipeline/heads/decision/{name}.py"
+            for name in (
+                "abstention",
+                "calibration",
+                "choose",
+                "costs",
+                "fit",
+                "rows",
+                "rule",
+                "thresholds",
+            )
+        ),
         "pipeline/heads/logreg.py",
         "pipeline/heads/label_search.py",
         "pipeline/heads/multilabel.py",
@@ -102,6 +115,7 @@ SOURCES = {
             f"pipeline/evaluation/{name}.py"
             for name in (
                 "calibration",
+                "decisions",
                 "feature_map",
                 "histograms",
                 "kinds",
@@ -129,6 +143,7 @@ SOURCES = {
                 "compare",
                 "curve",
                 "data",
+                "decision",
                 "failures",
                 "figures",
                 "findings",

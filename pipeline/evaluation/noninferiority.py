@@ -133,5 +133,7 @@ def _with_rows(scored: Scored, y: int, answer: int, size: int) -> Scored:
     """Return a system with some rows more, of class `y`, that it answers so."""
     proba = np.tile(np.eye(scored.proba.shape[1])[answer], (size, 1))
     return Scored(
-        np.append(scored.y, [y] * size), np.concatenate([scored.proba, proba])
+        np.append(scored.y, [y] * size),
+        np.concatenate([scored.proba, proba]),
+        np.append(scored.predicted, [answer] * size),
     )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.heads.decision.rule import DecisionRule, rule_of
 from pipeline.storage import disk
 
 Features = NDArray[np.float32]
@@ -60,6 +61,9 @@ class Head:
         Empty if C was given.
     sklearn_version : str
         Which scikit-learn fitted it.
+    rule : DecisionRule, optional
+        How outputs and answers are made of its probabilities; None: these are the outputs, and the most probable class
+        is the answer, or each label from 0.5 on.
     """
 
     classes: list[str] | list[int]
@@ -75,6 +79,7 @@ class Head:
     sklearn_version: str
     search: list[SearchPoint] | list[RidgePoint] = field(default_factory=list)
     task: str = "classification"
+    rule: DecisionRule | None = None
 
     def decision(self, features: Features) -> NDArray[np.float64]:
         """Return the scores: shape (n,) for two classes or a number, else (n, k)."""
@@ -86,7 +91,13 @@ class Head:
         """Return what everything else is made from: probabilities, (n, k), or of a regression the numbers, (n, 1)."""
         if self.task == "regression":
             return self.decision(features)[:, None]
-        return self.probabilities(features)
+        return self.calibrated(self.probabilities(features))
+
+    def calibrated(self, proba: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the outputs of rows whose `probabilities` are `proba`, shape (n, k)."""
+        if self.rule is None:
+            return proba
+        return self.rule.calibrate(proba, is_exclusive=self.task == "classification")
 
     def decide(
         self, outputs: NDArray[np.float64]
@@ -101,9 +112,21 @@ class Head:
         """
         if self.task == "regression":
             return outputs[:, 0]
+        rule = self.rule or DecisionRule()
         if self.task == "multilabel":
-            return np.asarray(outputs >= 0.5)
-        return np.asarray(outputs.argmax(axis=1))
+            return rule.labels(outputs)
+        return rule.classes(outputs)
+
+    @property
+    def may_abstain(self) -> bool:
+        """Whether there are rows that it would not answer."""
+        return self.rule is not None and self.rule.min_confidence is not None
+
+    def abstains(self, outputs: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which rows are not to be answered, shape (n,), as they are not sure enough."""
+        if self.rule is None:
+            return np.zeros(len(outputs), dtype=bool)
+        return self.rule.abstains(outputs)
 
     def weights_of(self, k: int) -> tuple[NDArray[np.float64], float]:
         """Return coefficients, shape (d,), and intercept of the score of one class.
@@ -121,7 +144,7 @@ class Head:
         return sign * self.coef[0], sign * float(self.intercept[0])
 
     def probabilities(self, features: Features) -> NDArray[np.float64]:
-        """Return the probabilities of classes or labels, shape (n, k); those of classes sum to 1."""
+        """Return the probabilities of classes or labels before calibration, (n, k); those of classes sum to 1."""
         scores = self.decision(features)
         if self.task == "multilabel":
             return np.asarray(np.exp(-np.logaddexp(0.0, -scores)))  # logistic
@@ -129,8 +152,11 @@ class Head:
 
     def params(self) -> dict[str, object]:
         """Return everything but the arrays, as JSON values."""
-        skip = {"mean", "scale", "coef", "intercept"}
-        return {name: value for name, value in asdict(self).items() if name not in skip}
+        skip = {"mean", "scale", "coef", "intercept", "rule"}
+        params = {
+            name: value for name, value in asdict(self).items() if name not in skip
+        }
+        return params if self.rule is None else {**params, "rule": self.rule.params()}
 
 
 ARRAYS = ("mean", "scale", "coef", "intercept")
@@ -165,4 +191,5 @@ def head_of(
     """Return the head made of `Head.params` and its arrays."""
     kind = RidgePoint if params.get("task") == "regression" else SearchPoint
     points = [kind(**point) for point in params["search"]]
-    return Head(**{**params, **arrays, "search": points})
+    rule = rule_of(params["rule"]) if "rule" in params else None
+    return Head(**{**params, **arrays, "search": points, "rule": rule})

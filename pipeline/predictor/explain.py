@@ -58,7 +58,7 @@ def explain(
         If `label` is none of the classes.
     """
     outputs = head.outputs(features)
-    k = _class_of(head, outputs[0], label)
+    k = _class_of(head, outputs, label)
     weights, intercept = head.weights_of(k)
     pieces = encoder.tokenize.pieces(text)
     words = pieces.words(pieces.kept)
@@ -115,11 +115,15 @@ def _predicted(
     return head.classes[int(answer)]
 
 
-def _class_of(head: Head, proba: NDArray[np.float64], label: str | int | None) -> int:
-    """Return the position of what to explain: unless it is named, of two classes the second, else the most probable."""
+def _class_of(head: Head, outputs: NDArray[np.float64], label: str | int | None) -> int:
+    """Return the position of what to explain: unless it is named, of two classes the second, of more the predicted one.
+
+    Of several labels a text it is the most probable one.
+    """
+    if label is None and head.task != "classification":
+        return int(outputs[0].argmax())
     if label is None:
-        is_pair = head.task == "classification" and len(head.classes) == 2
-        return 1 if is_pair else int(proba.argmax())
+        return 1 if len(head.classes) == 2 else int(head.decide(outputs)[0])
     if head.task == "regression":
         raise ConfigError(
             f"label is {shown(label)}, but a regression has no labels: its number is explained. Leave it out."

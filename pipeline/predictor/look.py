@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from pipeline.encoder.batching import TokenStates, padded
 from pipeline.encoder.pieces import Piece
-from pipeline.heads.head import Head
+from pipeline.heads.decision.rule import DecisionRule
+from pipeline.heads.head import Head, probabilities_of
 from pipeline.pages.canvas import draw
 from pipeline.pages.colours import LIGHT
 from pipeline.predictor.explanation import Explanation
@@ -93,7 +94,8 @@ def look(
         "terms": _terms(head, k, features),
         "classes": _classes(head, features),
         "n_classes": len(head.classes),
-        "curve": _curve(explanation.score) if len(head.classes) == 2 else None,
+        "curve": _curve(head, k, explanation.score) if len(head.classes) == 2 else None,
+        "rule": _rule(head, features),
     }
     return look_html(**facts)
 
@@ -281,7 +283,7 @@ def _terms(head: Head, k: int, features: NDArray[np.float32]) -> Json:
 
 def _classes(head: Head, features: NDArray[np.float32]) -> list[Json]:
     """Return the likeliest classes with score and probability; of two, both, with the score of the second."""
-    proba = head.probabilities(features[None])[0]
+    proba = head.outputs(features[None])[0]
     scores = head.decision(features[None]).ravel()
     order = np.argsort(-proba, kind="stable")[:N_CLASSES]
     return [
@@ -294,14 +296,33 @@ def _classes(head: Head, features: NDArray[np.float32]) -> list[Json]:
     ]
 
 
-def _curve(score: float) -> str:
-    """Return the logistic function with the text's score on it."""
+def _rule(head: Head, features: NDArray[np.float32]) -> Json:
+    """Return the answer's probability, how it is made of the scores, and whether it is too unsure to be given."""
+    outputs = head.outputs(features[None])
+    answer = int(head.decide(outputs)[0])
+    rule = head.rule or DecisionRule()
+    return {
+        "probability": float(outputs[0, answer]),
+        "calibrator": None if rule.calibrator is None else rule.calibrator.method,
+        "threshold": None if rule.thresholds is None else rule.thresholds[answer],
+        "has_costs": rule.costs is not None,
+        "min_confidence": rule.min_confidence,
+        "abstains": bool(head.abstains(outputs)[0]),
+    }
+
+
+def _curve(head: Head, k: int, score: float) -> str:
+    """Return the probability of class `k` of two by its score, with the text's on it."""
     end = max(6.0, 1.2 * abs(score))
+
+    def probability(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        of_both = probabilities_of(scores if k == 1 else -scores)
+        return head.calibrated(of_both)[:, k]
 
     def paint(axes: "Axes") -> None:
         x = np.linspace(-end, end, 121)
-        y = 1 / (1 + np.exp(-x))
-        p = 1 / (1 + np.exp(-score))
+        y = probability(x)
+        (p,) = probability(np.array([score]))
         axes.axvline(0, color=LIGHT["soft"], linewidth=1, linestyle="--")
         axes.plot(x, y, color=LIGHT["blue"], linewidth=2)
         axes.plot([score, score, -end], [0, p, p], color=LIGHT["orange"], linewidth=1.5)

@@ -45,7 +45,7 @@ class Scores(NamedTuple):
     Attributes
     ----------
     labels : ndarray, shape (n,)
-        As `Predictor.predict` returns them.
+        As `Predictor.predict` returns them; None where the predictor abstains.
     probabilities : ndarray of float64, shape (n, k)
         Of a regression shape (n, 0).
     is_cut : ndarray of bool, shape (n,)
@@ -99,6 +99,8 @@ class Predictor:
     def predict(self, texts: Rows) -> NDArray[Any]:  # Any: str or int labels
         """Return the label of each text, shape (n,); of several labels a text a tuple of str; or a float64.
 
+        A predictor trained with ``--max-error`` gives None to the texts that it is not sure enough of.
+
         Raises
         ------
         DataError
@@ -107,19 +109,11 @@ class Predictor:
         head = self._loaded_head()
         return self._each_window(texts, lambda x: self._labels(head.outputs(x)))
 
-    def _labels(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
-        """Return the answers that outputs of the head mean, shape (n,)."""
-        answers = self._loaded_head().decide(outputs)
-        if self.task == "regression":
-            return answers
-        if self.task == "multilabel":
-            return object_array([tuple(self.classes_[row]) for row in answers])
-        return self.classes_[answers]
-
     def predict_proba(self, texts: Rows) -> NDArray[np.float64]:
         """Return the probabilities of each text, shape (n, k); columns as in `classes_`.
 
-        Those of classes sum to 1; of several labels a text each has its own.
+        Those of classes sum to 1; of several labels a text each has its own. They are calibrated if the predictor was
+        trained with ``--calibration``.
 
         Raises
         ------
@@ -130,7 +124,38 @@ class Predictor:
             raise ConfigError(
                 "This predictor gives numbers, which have no probabilities. Call predict."
             )
-        return self._each_window(texts, self._loaded_head().probabilities)
+        return self._each_window(texts, self._loaded_head().outputs)
+
+    def decide(
+        self, probabilities: NDArray[np.float64]
+    ) -> NDArray[Any]:  # Any: as `predict` returns them
+        """Return the label of each row of probabilities, shape (n,), however unsure it is.
+
+        It is that of the largest one, or what thresholds or costs make of them. `predict` gives the same labels, and
+        None where the predictor abstains.
+
+        Parameters
+        ----------
+        probabilities : ndarray of float64, shape (n, k)
+            As `predict_proba` returns them.
+        """
+        answers = self._loaded_head().decide(probabilities)
+        if self.task == "regression":
+            return answers
+        if self.task == "multilabel":
+            return object_array([tuple(self.classes_[row]) for row in answers])
+        return self.classes_[answers]
+
+    def _labels(
+        self, outputs: NDArray[np.float64]
+    ) -> NDArray[Any]:  # Any: as `predict` returns them
+        """Return the label of each row of outputs, None where the head abstains."""
+        head, labels = self._loaded_head(), self.decide(outputs)
+        if not head.may_abstain:
+            return labels
+        labels = labels.astype(object)
+        labels[head.abstains(outputs)] = None
+        return labels
 
     def decision_function(self, texts: Rows) -> NDArray[np.float64]:
         """Return the scores of each text: shape (n,) for two classes (for the second) or a number, else (n, k)."""
@@ -245,7 +270,10 @@ class Predictor:
 
     @property
     def classifier(self) -> "Pipeline":
-        """The scikit-learn pipeline (scaler, linear model) over features, rebuilt from the stored arrays."""
+        """The scikit-learn pipeline (scaler, linear model) over features, rebuilt from the stored arrays.
+
+        It is the plain model: calibration, thresholds, costs and abstention are not in it.
+        """
         from pipeline.heads.rebuilt import to_sklearn
 
         return to_sklearn(self._loaded_head())

@@ -35,12 +35,15 @@ class Tally:
         Rows that were given out, with or without a label.
     n_cut : int
         Texts that were read in part only.
+    n_unsure : int
+        Texts without a label, as the predictor abstains.
     bad : Lines
         Rows that have no text.
     """
 
     n_rows: int = 0
     n_cut: int = 0
+    n_unsure: int = 0
     bad: Lines = field(default_factory=Lines)
 
 
@@ -97,6 +100,7 @@ def score_rows(
         for block, scores in zip(blocks, predictor.score(readable), strict=True):
             tally.n_rows += len(block)
             tally.n_cut += int(scores.is_cut.sum())
+            tally.n_unsure += scores.labels.tolist().count(None)
             yield block[-1].line, _columns(predictor, texts.name, block, scores)
         if errors:
             raise errors.pop()  # left in the list it would, by its frames, hold the input open

@@ -28,6 +28,7 @@ from pipeline.report.advice import advise
 from pipeline.report.cosine import cosine_outputs
 from pipeline.report.curve import curve
 from pipeline.report.data import data_lines
+from pipeline.report.decision import decision
 from pipeline.report.failures import errors, slices, suspects, text_map
 from pipeline.report.kinds import KINDS
 from pipeline.report.material import Json, Material, ReportInputs
@@ -110,6 +111,7 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
         ),
         "clusters": _clusters(clusters, has_pairs=pair_encoding is not None),
         **_answers(ours, clusters, head.classes),
+        "decision": decision(inputs, material),
         "slices": slices(
             material, inputs.spec.max_length, facts["ledger"].get("slice_column")
         ),

@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from pipeline.evaluation.kinds import scored_of
 from pipeline.evaluation.learning_curve import learning_curve, subset_sizes
 from pipeline.evaluation.metrics import RowScores
 from pipeline.heads.quick import quick_outputs, quick_rows
-from pipeline.report.material import Json, Material, Rows
+from pipeline.report.material import Json, Material, Rows, answered_by
 
 N_SCORED = 20_000  # more scored rows than that only take time
 
 
 def curve(material: Material) -> Json | None:
     """Return the curve and its forecast; None where there are too few rows to fit on."""
-    y, k = material.y_fit, len(material.head.classes)
+    head, y = material.head, material.y_fit
+    k = len(head.classes)
     most = quick_rows(y, k, material.features.dim)
     sizes = subset_sizes(len(y), max(1, k), most)
     if not sizes:
@@ -27,7 +27,8 @@ def curve(material: Material) -> Json | None:
             return itself.row_scores
         features = material.features.take(material.fit[rows])
         outputs = quick_outputs(features, y[rows], others, material.head_spec, k)
-        return scored_of(itself.y, outputs).row_scores
+        answers = answered_by(head, itself.y, head.calibrated(outputs))
+        return answers.row_scores
 
     clusters = material.clusters.subset(scored)
     return learning_curve(material.strata, sizes, fit_and_score, clusters)

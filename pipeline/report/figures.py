@@ -176,6 +176,30 @@ def scores(section: Json) -> str:
     return draw("scores", paint, top=34)
 
 
+def abstention(section: Json) -> str:
+    """Return the error rate among answered rows over how many are answered; where the rule stands is marked."""
+    test, points = section["test"], section["test"]["points"]
+
+    def paint(axes: "Axes") -> None:
+        axes.axhline(
+            section["max_error"], color=LIGHT["soft"], linewidth=1, linestyle="--"
+        )
+        x, y = ([one[key] for one in points] for key in ("coverage", "error"))
+        axes.plot(x, y, color=LIGHT["blue"], linewidth=2)
+        if test["error"]["value"] is not None:
+            place = test["coverage"]["value"], test["error"]["value"]
+            axes.plot([place[0]] * 2, test["error"]["ci95"], color=LIGHT["orange"])
+            axes.plot(*place, "D", color=LIGHT["orange"], ms=8)
+        axes.set(
+            xlim=(0, 1.02),
+            ylim=(0, None),
+            xlabel="coverage (share of rows answered)",
+            ylabel="error rate among them",
+        )
+
+    return draw("abstention", paint, height=300, left=66)  # three decimals
+
+
 def learning_curve(
     section: Json, metric: str = "accuracy", name: str = "accuracy"
 ) -> str:

@@ -180,6 +180,83 @@ def calibration(section: Json) -> str:
     return f"Expected calibration error {words.number(section['ece'])}: {side}."
 
 
+def abstention(section: Json) -> str:
+    """Return how many scored rows are answered, and whether the error rate among them is what was promised."""
+    test, promised = section["test"], section["max_error"]
+    said = f"Answered: {words.number(test['coverage'])} of the scored rows"
+    if test["error"]["value"] is None:
+        return f"{said}."
+    low, high = test["error"]["ci95"]
+    kept = "is within" if high <= promised else "is clearly above"
+    if low <= promised < high:
+        side = "below" if test["error"]["value"] <= promised else "above"
+        kept = f"is {side}, but may by chance be on either side of,"
+    return f"{said}; the error rate among them, {words.number(test['error'])}, {kept} the {promised:g} promised."
+
+
+def decision(section: Json) -> list[str]:
+    """Return what the decision rule is, what it gains out of fold, and what on the scored rows."""
+    return [
+        *_calibrator(section),
+        *_answers(section),
+        *_gain(section["gain"]),
+        *_promise(section),
+    ]
+
+
+def _calibrator(section: Json) -> list[str]:
+    losses = section["log_losses"]
+    if losses is None:
+        return []
+    kind = section["calibrator"]["method"] if section["calibrator"] else "none"
+    tried = ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items())
+    is_auto = section["asked"]["calibration"] == "auto"
+    why = ", as none gains more than its standard error" if kind == "none" else ""
+    return [
+        f"Calibration: {kind}{why if is_auto else ''}. Out-of-fold log loss of each: {tried}."
+    ]
+
+
+def _answers(section: Json) -> list[str]:
+    if section["costs"]:
+        return [
+            "Each answer is the one of least expected cost, by the costs in the table."
+        ]
+    if section["thresholds"]:
+        name = words.METRICS[section["asked"]["thresholds"]]
+        return [
+            f"Thresholds were chosen for {name}: each answer is the class with the largest p / t, its probability over "
+            "its threshold in the table."
+        ]
+    return []
+
+
+def _gain(gain: Json | None) -> list[str]:
+    if gain is None:
+        return []
+    name, test = words.METRICS[gain["metric"]], gain["test"]
+    return [
+        f"Out of fold, {name} is {gain['nested']:.4f} with a rule that was chosen without the row's fold, and "
+        f"{gain['plain']:.4f} without one; on the rows a rule was chosen on it looks like {gain['optimistic']:.4f}.",
+        f"On the scored rows {name} is {words.number(test['value'])}, without the rule {words.number(test['plain'])}: "
+        f"difference {difference(test['difference'])}, paired.",
+    ]
+
+
+def _promise(section: Json) -> list[str]:
+    found = section["abstention"]
+    if found is None:
+        return []
+    out_of_fold = found["out_of_fold"]
+    return [
+        f"No answer below the confidence {section['min_confidence']:.4f}, so that the error rate among answered rows "
+        f"is at most {found['max_error']:g}, with 95 % confidence. Out of fold {100 * out_of_fold['coverage']:.1f} % "
+        f"of {section['n']:,} rows are answered, with an error rate of {out_of_fold['error']:.4f}.",
+        f"{abstention(found)} All other figures of this report count the rows without an answer, too, with the class "
+        "that they would have been given.",
+    ]
+
+
 def thresholds(section: Json) -> str:
     """Return at which threshold F1 is highest."""
     known = [one for one in section["points"] if one["f1"] is not None]

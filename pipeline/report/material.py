@@ -123,7 +123,7 @@ class Material:
             folds=folds,
             table=table,
             features=features,
-            scored=scored_of(y, score_stored(head, features.subset(test))),
+            scored=answered_by(head, y, score_stored(head, features.subset(test))),
             texts=texts,
             slice_values=load_slices(inputs.dataset, test),
             clusters=Clusters.of_texts(texts),
@@ -190,6 +190,17 @@ def _common_sets(y: NDArray[np.bool_]) -> Rows:
     _, of, counts = np.unique(y, axis=0, return_inverse=True, return_counts=True)
     rank = np.argsort(np.argsort(-counts, kind="stable"), kind="stable")
     return np.minimum(rank[of.ravel()], N_SETS).astype(np.int64)
+
+
+def answered_by(
+    head: Head,
+    y: NDArray[Any],  # Any: as in `scored_of`
+    outputs: NDArray[np.float64],
+) -> AnyScored:
+    """Return what a head answers, however unsure it is, to rows of which it says `outputs`."""
+    if head.rule is None:
+        return scored_of(y, outputs)
+    return scored_of(y, outputs, head.decide(outputs))
 
 
 def texts_of(table: StoredTexts, rows: Rows) -> Iterator[Text]:

@@ -12,6 +12,7 @@ Json = dict[str, Any]  # Any: JSON values
 SECTIONS: tuple[str, ...] = (
     *("calibration", "thresholds", "scores", "learning_curve", "label_issues"),
     *("map", "clusters", "reproduce", "per_class", "confusion", "values", "n_errors"),
+    "decision",
 )
 LISTS = ("slices", "advice", "published")
 NO_RUN: Json = {
@@ -57,6 +58,7 @@ def drawings(report: Json) -> dict[str, Drawing]:
             report, "thresholds", "What a threshold brings", figures.thresholds
         ),
         _of_section(report, "scores", "How the scores lie", figures.scores),
+        _abstention(report),
         _map(report),
         _search(report),
     ]
@@ -156,6 +158,15 @@ def _of_section(
         return None
     finding: Callable[[Json], str] = getattr(findings, name)
     return Drawing(name, title, finding(section), draw(section))
+
+
+def _abstention(report: Json) -> Drawing | None:
+    section = (report["decision"] or {}).get("abstention")
+    if not section:
+        return None
+    svg = figures.abstention(section)
+    finding = findings.abstention(section)
+    return Drawing("abstention", "Errors by rows answered", finding, svg)
 
 
 def _map(report: Json) -> Drawing | None:

@@ -9,6 +9,7 @@
     keys.npy       S16 (n,): the keys of the texts in the feature store
     rows.npy       int64 (n,): row numbers in the data set
     clusters.npy   int64 (n,): cluster of each row
+    answers.npy    int64 (n,): class of each answer; only where a decision rule was chosen, else it is the most probable
 """
 
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from pipeline.report.material import Material, Rows
 from pipeline.storage import disk
 
 FILES = ("scored", "labels", "keys", "rows", "clusters")
+ANSWERS = "answers.npy"
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ def save_scored(material: Material, directory: Path) -> None:
     )
     for name, array in zip(FILES, arrays, strict=True):
         disk.save_array(directory / f"{name}.npy", array)
+    if material.head.rule is not None:
+        disk.save_array(directory / ANSWERS, material.scored.predicted)
 
 
 def load_scored(
@@ -111,5 +115,8 @@ def load_scored(
     outputs, y, keys, rows, clusters = (
         disk.load_array(directory / f"{name}.npy") for name in FILES
     )
+    place = directory / ANSWERS
+    answers = disk.load_array(place) if place.exists() else None
+    scored = scored_of(y, outputs, answers)
     n = int(clusters.max()) + 1
-    return ScoredRows(classes, scored_of(y, outputs), keys, rows, Clusters(clusters, n))
+    return ScoredRows(classes, scored, keys, rows, Clusters(clusters, n))

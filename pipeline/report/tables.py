@@ -29,6 +29,9 @@ def tables(report: Json) -> dict[str, Any]:  # Any: rows, or names of columns
         "learning": learning(report),
         "calibration": calibration(report),
         "threshold": thresholds(report),
+        "class_threshold": class_thresholds(report),
+        "cost": costs(report),
+        "abstention": abstention(report),
         "score": scores(report),
         "score_columns": score_columns(report),
         "search": search(report),
@@ -121,6 +124,30 @@ def thresholds(report: Json) -> Rows:
     return [
         [f"{one['threshold']:.2f}", *_shares(one, *keys)]
         for one in (report["thresholds"] or {}).get("points", [])
+    ]
+
+
+def class_thresholds(report: Json) -> Rows:
+    """Return the threshold of each class, or label, where the decision rule has some."""
+    found = (report["decision"] or {}).get("thresholds") or []
+    pairs = zip(report["classes"], found, strict=bool(found))
+    return [[label, f"{value:.4f}"] for label, value in pairs]
+
+
+def costs(report: Json) -> Rows:
+    """Return what each answer to each class costs, a row a true class, where the decision rule minimises that."""
+    found = (report["decision"] or {}).get("costs") or []
+    pairs = zip(report["classes"], found, strict=bool(found))
+    return [[label, *(f"{value:g}" for value in row)] for label, row in pairs]
+
+
+def abstention(report: Json) -> Rows:
+    """Return the error rate by how many rows are answered."""
+    section = (report["decision"] or {}).get("abstention")
+    keys = ("coverage", "error", "confidence")
+    return [
+        _shares(one, *keys)
+        for one in (section or {"test": {"points": []}})["test"]["points"]
     ]
 
 

@@ -3,11 +3,12 @@
 from typing import Any
 
 from pipeline.encoder.certificate import name_of
-from pipeline.report.kinds import CLASSES, kind_of
+from pipeline.report.kinds import CLASSES, LABELS, kind_of
 
 Json = dict[str, Any]  # Any: JSON values
 
 NAMES = CLASSES.names
+METRICS = {**LABELS.names, **CLASSES.names, "cost": "the mean cost of an answer"}
 BASELINE_NAMES = {
     "majority": "majority class",
     "tfidf_logreg": "TF-IDF + logistic regression",

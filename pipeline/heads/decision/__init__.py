@@ -1,0 +1,1 @@
+"""From probabilities to answers: calibration, thresholds, costs, and when not to answer."""
