@@ -12,6 +12,7 @@ import tasks
 from pipeline.config import (
     ComputeSpec,
     DatasetSpec,
+    DecisionSpec,
     EncoderSpec,
     HeadSpec,
     PredictorSpec,
@@ -21,7 +22,10 @@ from tests.conftest import BIN
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SPECS = (DatasetSpec, EncoderSpec, SplitSpec, HeadSpec, PredictorSpec, ComputeSpec)
+SPECS = (
+    *(DatasetSpec, EncoderSpec, SplitSpec, HeadSpec, DecisionSpec),
+    *(PredictorSpec, ComputeSpec),
+)
 OPTIONS = sorted(name.replace("_", "-") for spec in SPECS for name in spec.names())
 
 

@@ -27,6 +27,11 @@ BASELINE_NAMES = {
 UNDECIDED = 0.2  # an interval of a paired difference that is wider: too few rows were scored to tell
 
 
+def metric(name: str) -> str:
+    """Return what a metric is called."""
+    return METRICS.get(name, name)
+
+
 def counted(n: int, noun: str) -> str:
     """Return ``1 row``, ``2 rows``."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
