@@ -461,7 +461,7 @@ OPTIONS = {
     "plain": (),
     "thresholds": ("--calibration", "sigmoid", "--thresholds", "f1_macro"),
     "costs": ("--costs", "costs.csv"),
-    "unsure": ("--max-error", "0.4"),
+    "unsure": ("--max-error", "0.2"),
 }
 COSTS = ",neg,pos\nneg,0,1\npos,1000,0\n"
 

@@ -10,8 +10,8 @@ import pytest
 import pipeline
 import tasks
 from pipeline.config import (
-    ComputeSpec,
     DatasetSpec,
+    DecisionSpec,
     EncoderSpec,
     HeadSpec,
     PairSpec,
@@ -28,8 +28,8 @@ SPECS = (
     PairSpec,
     SplitSpec,
     HeadSpec,
+    DecisionSpec,
     PredictorSpec,
-    ComputeSpec,
 )
 OPTIONS = sorted(name.replace("_", "-") for spec in SPECS for name in spec.names())
 

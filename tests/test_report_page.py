@@ -79,6 +79,7 @@ def test_figures_of_a_whole_report(pages):
         "Stated and true shares",
         "What a threshold brings",
         "How the scores lie",
+        "Errors by rows answered",
         "Map of the scored texts",
         "Search for C",
     ]
@@ -260,7 +261,7 @@ SHOWN = {
     "fails": (
         *("classes", "confusion", "per_class", "slices", "metrics", "errors"),
         *("n_errors", "label_issues", "learning_curve", "calibration", "thresholds"),
-        *("scores", "map"),
+        *("scores", "map", "decision"),
     ),
     "made": ("data", "split", "encoder", "head", "unknown_labels", "run"),
     "reproduce": ("reproduce",),

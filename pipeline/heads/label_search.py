@@ -23,11 +23,12 @@ from pipeline.heads.objective import (
     usable_scale,
     weights_of,
 )
-from pipeline.heads.search import EPSILON, GRID, RISES
+from pipeline.heads.search import EPSILON, GRID, QUICK_OPERATIONS, RISES
 
 Flags = NDArray[np.bool_]
 TOLERANCE = 1e-5  # largest component of the gradient, in the coordinates of the ball
 MAX_ITER = 500
+STEPS = 35  # of L-BFGS, as a rule
 
 
 def search_labels(
@@ -89,17 +90,10 @@ def fit_and_predict_labels(
     return next(_path(features, Y, spec, others, [float(spec.C)]))
 
 
-def out_of_fold_labels(
-    features: Features, Y: Flags, folds: NDArray[np.int8], spec: HeadSpec
-) -> Matrix:
-    """Return the probabilities of rows, each from a fit without the row's fold, shape (n, k)."""
-    proba = np.zeros(Y.shape)
-    for fold in np.unique(folds):
-        out = folds == fold
-        proba[out] = fit_and_predict_labels(
-            features[~out], Y[~out], features[out], spec
-        )
-    return proba
+def affordable_rows_of_labels(n_labels: int, n_features: int) -> int:
+    """Return on how many rows `fit_and_predict_labels` takes about a second on one core."""
+    per_row = 4 * n_features**2 + STEPS * 4 * n_features * n_labels
+    return int(QUICK_OPERATIONS // per_row)
 
 
 def constant_share(y: Flags) -> float:

@@ -7,7 +7,11 @@ from numpy.typing import NDArray
 
 from pipeline.config import HeadSpec
 from pipeline.heads.head import Features
-from pipeline.heads.objective import usable_scale
+from pipeline.heads.label_search import (
+    affordable_rows_of_labels,
+    fit_and_predict_labels,
+)
+from pipeline.heads.ridge import fit_and_predict_values
 from pipeline.heads.search import (
     QUICK_OPERATIONS,
     affordable_rows,
@@ -22,7 +26,7 @@ Outputs = NDArray[np.float64]
 def quick_rows(targets: Targets, n_classes: int, n_features: int) -> int:
     """Return on how many rows `quick_outputs` takes about a second on one core."""
     if targets.dtype == np.bool_:
-        return affordable_rows(2, n_features) // int(targets.shape[1])
+        return affordable_rows_of_labels(int(targets.shape[1]), n_features)
     if targets.dtype == np.int64:
         return affordable_rows(n_classes, n_features)
     return int(QUICK_OPERATIONS // n_features**2)
@@ -53,14 +57,10 @@ def quick_outputs(
     ndarray of float64, shape (m, k), or (m, 1) for values
     """
     if targets.dtype == np.bool_:
-        columns = [
-            fit_and_predict(features, y.astype(np.int64), others, spec, 2)[:, 1]
-            for y in targets.T
-        ]
-        return np.stack(columns, axis=1)
+        return fit_and_predict_labels(features, targets, others, spec)
     if targets.dtype == np.int64:
         return fit_and_predict(features, targets, others, spec, n_classes)
-    return _ridge(features, targets, others, float(spec.C))[:, None]
+    return fit_and_predict_values(features, targets, others, spec)[:, None]
 
 
 def quick_out_of_fold(
@@ -85,15 +85,3 @@ def quick_out_of_fold(
             features[~out], targets[~out], features[out], spec, n_classes
         )
     return outputs
-
-
-def _ridge(features: Features, values: Outputs, others: Features, C: float) -> Outputs:
-    """Return the answers of ridge regression on standardised features, with alpha = 1 / C."""
-    mean, std = (np.asarray(f(features, 0, np.float64)) for f in (np.mean, np.std))
-    if not (std > 0).any():  # nothing to learn from
-        return np.full(len(others), values.mean())
-    scale = usable_scale(std, len(features))
-    x = (features - mean) / scale
-    products = x.T @ x + np.eye(x.shape[1]) / C
-    coef = np.linalg.solve(products, x.T @ (values - values.mean()))
-    return np.asarray((others - mean) / scale @ coef + values.mean())

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import HeadSpec
 from pipeline.errors import ConfigError
-from pipeline.heads.head import Head, RidgePoint
+from pipeline.heads.head import Features, Head, RidgePoint
 from pipeline.heads.objective import chunks_of, one_blas_thread, usable_scale
 from pipeline.heads.streaming import FeatureRows
 
@@ -112,6 +112,31 @@ def fit_ridge(
         sklearn_version=sklearn.__version__,
         search=search,
     )
+
+
+def fit_and_predict_values(
+    features: Features, values: Vector, others: Features, spec: HeadSpec
+) -> Vector:
+    """Fit on some rows and return the answers for others, shape (m,).
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (n, d)
+        Where they do not vary, every answer is the mean.
+    values : ndarray of float64, shape (n,)
+    others : ndarray of float32, shape (m, d)
+    spec : HeadSpec
+        With a number as C.
+    """
+    if (features == features[0]).all():
+        return np.full(len(others), values.mean())
+    z = np.column_stack([features, values]).astype(np.float64)
+    shift = z.mean(axis=0)
+    z -= shift
+    moments = Moments(len(z), z.sum(axis=0), z.T @ z)
+    scale = _scale(moments)
+    coef = _Spectrum.of(moments, scale).solve(float(spec.C))
+    return np.asarray((others - shift[:-1]) / scale @ coef + shift[-1])
 
 
 def _moments_by_fold(

@@ -223,7 +223,7 @@ def _answers(section: Json) -> list[str]:
             "Each answer is the one of least expected cost, by the costs in the table."
         ]
     if section["thresholds"]:
-        name = words.METRICS[section["asked"]["thresholds"]]
+        name = words.metric(section["asked"]["thresholds"])
         return [
             f"Thresholds were chosen for {name}: each answer is the class with the largest p / t, its probability over "
             "its threshold in the table."
@@ -234,7 +234,7 @@ def _answers(section: Json) -> list[str]:
 def _gain(gain: Json | None) -> list[str]:
     if gain is None:
         return []
-    name, test = words.METRICS[gain["metric"]], gain["test"]
+    name, test = words.metric(gain["metric"]), gain["test"]
     return [
         f"Out of fold, {name} is {gain['nested']:.4f} with a rule that was chosen without the row's fold, and "
         f"{gain['plain']:.4f} without one; on the rows a rule was chosen on it looks like {gain['optimistic']:.4f}.",

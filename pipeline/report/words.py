@@ -59,6 +59,11 @@ def less_is_better(report: Json) -> str:
     return " and ".join(names[key] for key in ("log_loss", "mae") if key in names)
 
 
+def metric(name: str) -> str:
+    """Return what a metric is called."""
+    return METRICS.get(name, name)
+
+
 def counted(n: int, noun: str) -> str:
     """Return ``1 row``, ``2 rows``."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import DecisionSpec, HeadSpec
+from pipeline.datasets.targets import targets_of
 from pipeline.errors import DataError
 from pipeline.heads.decision.choose import Json, check_task, choose_rule
 from pipeline.heads.decision.costs import Costs
-from pipeline.heads.decision.rows import HeldOut, Truth
-from pipeline.heads.decision.rule import Proba
-from pipeline.heads.head import Features, Head
-from pipeline.heads.search import fit_and_predict
-from pipeline.heads.streaming import IN_MEMORY_BYTES, SEARCH_BYTES, FeatureRows
+from pipeline.heads.decision.rows import HeldOut
+from pipeline.heads.head import Head
+from pipeline.heads.quick import quick_out_of_fold
+from pipeline.heads.streaming import FeatureRows, rows_to_search
 
 
 @dataclass(frozen=True)
@@ -74,49 +74,25 @@ def held_out(fitted: Fitted) -> HeldOut:
     Raises
     ------
     DataError
-        If there are fewer than three folds with rows: the rule of a fold is chosen, and judged, on the others.
+        If there are fewer than three folds with rows (the rule of a fold is chosen, and judged, on the others), or one
+        that holds all rows of all classes but one.
     """
-    rows = _rows(fitted.features)
-    folds, truth = fitted.folds[rows], _truth(fitted.head, fitted.labels[rows])
-    present = np.unique(folds).tolist()
-    if len(present) < 3:
+    head, rows = fitted.head, rows_to_search(fitted.features)
+    folds, n_folds = fitted.folds[rows], len(np.unique(fitted.folds[rows]))
+    if n_folds < 3:
         raise DataError(
-            f"A decision rule cannot be chosen: the {len(folds):,} rows fitted on form {len(present)} of the three "
+            f"A decision rule cannot be chosen: the {len(folds):,} rows fitted on form {n_folds} of the three "
             "folds it takes, as texts that belong together stay in one. Add texts, or leave the option out."
         )
-    features, proba = fitted.features.take(rows), np.empty(truth.shape)
-    is_exclusive = fitted.head.task == "classification"
-    predict = _classes if is_exclusive else _labels
-    spec = replace(fitted.spec, C=fitted.head.C)
-    for fold in present:
-        out = folds == fold
-        proba[out] = predict(features[~out], truth[~out], features[out], spec)
-    return HeldOut(proba, truth, folds, is_exclusive)
-
-
-def _classes(x: Features, truth: Truth, others: Features, spec: HeadSpec) -> Proba:
-    y = truth.argmax(axis=1)
-    return fit_and_predict(x, y, others, spec, truth.shape[1])
-
-
-def _labels(x: Features, truth: Truth, others: Features, spec: HeadSpec) -> Proba:
-    """Return the probability of each label, from a logistic regression of its own."""
-    columns = truth.T.astype(np.int64)
-    found = [fit_and_predict(x, y, others, spec, 2)[:, 1] for y in columns]
-    return np.column_stack(found)
-
-
-def _rows(features: FeatureRows) -> NDArray[np.int64]:
-    if len(features) * features.dim * 4 <= IN_MEMORY_BYTES:
-        return np.arange(len(features))
-    return features.sample(max(1, SEARCH_BYTES // (4 * features.dim)))
-
-
-def _truth(head: Head, labels: NDArray[Any]) -> Truth:  # Any: as in `Fitted`
-    """Return which classes or labels rows have, (n, k)."""
-    places = {name: i for i, name in enumerate(head.classes)}
-    truth = np.zeros((len(labels), len(places)), dtype=bool)
-    for row, label in enumerate(labels.tolist()):
-        for name in label if head.task == "multilabel" else (label,):
-            truth[row, places[name]] = True
-    return truth
+    targets = targets_of(fitted.labels[rows], head.task, head.classes)
+    features, spec = fitted.features.take(rows), replace(fitted.spec, C=head.C)
+    proba = quick_out_of_fold(features, targets, folds, spec, len(head.classes))
+    if proba is None:
+        raise DataError(
+            "A decision rule cannot be chosen: texts that belong together stay in one fold, and without one of the "
+            "folds a single class is left. Add texts, or leave the option out."
+        )
+    if head.task == "multilabel":
+        return HeldOut(proba, targets, folds, is_exclusive=False)
+    truth = targets[:, None] == np.arange(len(head.classes))
+    return HeldOut(proba, truth, folds, is_exclusive=True)
