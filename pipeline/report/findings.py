@@ -194,11 +194,12 @@ def abstention(section: Json) -> str:
     return f"{said}; the error rate among them, {words.number(test['error'])}, {kept} the {promised:g} promised."
 
 
-def decision(section: Json) -> list[str]:
+def decision(report: Json) -> list[str]:
     """Return what the decision rule is, what it gains out of fold, and what on the scored rows."""
+    section = report["decision"]
     return [
         *_calibrator(section),
-        *_answers(section),
+        *_answers(section, are_labels=report["head"].get("task") == "multilabel"),
         *_gain(section["gain"]),
         *_promise(section),
     ]
@@ -217,17 +218,19 @@ def _calibrator(section: Json) -> list[str]:
     ]
 
 
-def _answers(section: Json) -> list[str]:
+def _answers(section: Json, *, are_labels: bool) -> list[str]:
     if section["costs"]:
         return [
             "Each answer is the one of least expected cost, by the costs in the table."
         ]
     if section["thresholds"]:
         name = words.metric(section["asked"]["thresholds"])
-        return [
-            f"Thresholds were chosen for {name}: each answer is the class with the largest p / t, its probability over "
-            "its threshold in the table."
-        ]
+        said = (
+            "a row is given every label whose probability is at least its threshold in the table."
+            if are_labels
+            else "each answer is the class with the largest p / t, its probability over its threshold in the table."
+        )
+        return [f"Thresholds were chosen for {name}: {said}"]
     return []
 
 
