@@ -10,6 +10,7 @@ import pytest
 import pipeline
 import tasks
 from pipeline.config import (
+    ComputeSpec,
     DatasetSpec,
     DecisionSpec,
     EncoderSpec,
@@ -22,6 +23,7 @@ from tests.conftest import BIN
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SPECS = (
     DatasetSpec,
     EncoderSpec,
@@ -30,6 +32,7 @@ SPECS = (
     HeadSpec,
     DecisionSpec,
     PredictorSpec,
+    ComputeSpec,
 )
 OPTIONS = sorted(name.replace("_", "-") for spec in SPECS for name in spec.names())
 
@@ -87,14 +90,22 @@ def test_every_option_has_a_description_in_help():
         assert re.search(rf"--{option}( \S+)?\n?\s+\S", text), option
 
 
-def test_every_file_the_readme_links_to_exists():
-    for target in re.findall(r"\]\((?!http|#)([^)]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_place_a_page_links_to_exists(page):
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", text):
+        name, _, anchor = target.partition("#")
+        place = page.parent / name if name else page
+        assert place.exists(), target
+        headings = re.findall(r"^#+ (.+)$", place.read_text(encoding="utf-8"), re.M)
+        known = {re.sub(r"[^a-z0-9 -]", "", one.lower()) for one in headings}
+        assert not anchor or anchor.replace("-", " ") in known, target
 
 
-def test_python_blocks_of_the_readme_run(trained, minilm):
-    """Both blocks, with the predictor of a real run."""
-    code = "\n".join(re.findall(r"```python\n(.*?)```", README, flags=re.S))
+def test_python_blocks_run(trained, minilm):
+    """Those of the README, then those about the predictor, with the predictor of a real run."""
+    texts = README + (ROOT / "docs" / "predictor.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"```python\n(.*?)```", texts, flags=re.S))
 
     done = subprocess.run(
         [
@@ -135,7 +146,7 @@ def test_defaults_in_the_readme_are_the_programs():
 
 
 def test_no_machine_path_or_unfilled_place_in_the_texts():
-    for path in [*ROOT.glob("*.md"), *ROOT.glob("data/*.md")]:
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("d*/*.md")]:
         text = path.read_text(encoding="utf-8")
         assert "/root/" not in text, path
         assert "/work/" not in text, path
