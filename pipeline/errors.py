@@ -64,6 +64,13 @@ def word(label: str, limit: int = 40) -> str:
     return label if label.isprintable() and len(label) <= limit else shown(label, limit)
 
 
+def label_text(value: object) -> str:
+    """Return a label, a set of labels or a number as people read it."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "(none)"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
 def listed(items: list[int], limit: int = 5) -> str:
     """Return the first `limit` numbers and how many more there are, for error messages."""
     more = f" and {len(items) - limit} more" if len(items) > limit else ""

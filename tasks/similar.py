@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.errors import label_text
 from pipeline.errors import word as readable
 from tasks.inventory import Inventory
 
@@ -76,6 +77,6 @@ def _line(row: "SimilarText") -> str:
     more = row.n_rows - 1
     others = f" and {more:,} other row{'s'[: more != 1]}" if more else ""
     return (
-        f"{row.cosine:8.3f}  {readable(row.text, LIMIT)} ({readable(str(row.label))}, "
+        f"{row.cosine:8.3f}  {readable(row.text, LIMIT)} ({readable(label_text(row.label))}, "
         f"{row.split}:{row.line}{others})"
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipeline.errors import label_text
 from pipeline.errors import word as readable
 from pipeline.predictor.neighbours import TrainingText
 
@@ -112,11 +113,7 @@ class Explanation:
     @property
     def answer(self) -> str:
         """Return what is predicted, in a word or a few."""
-        if isinstance(self.predicted, tuple):
-            return ", ".join(self.predicted) or "no label"
-        if isinstance(self.predicted, float):
-            return f"{self.predicted:.3f}"
-        return str(self.predicted)
+        return label_text(self.predicted)
 
     @property
     def explained(self) -> str:
@@ -202,7 +199,7 @@ class Explanation:
                 f"{self.n_cut:,} of {self.n_tokens:,} tokens were not read, from here on: {begin}"
             )
         lines += [
-            f"Like it: {readable(row.text, 160)} ({readable(str(row.label))}, cosine {row.cosine:.3f}, "
+            f"Like it: {readable(row.text, 160)} ({readable(label_text(row.label))}, cosine {row.cosine:.3f}, "
             f"{row.split}:{row.line})"
             for row in self.nearest
         ]

@@ -21,7 +21,7 @@ class TrainingText:
     Attributes
     ----------
     text : str
-    label : str or int
+    label : str, int, float or tuple of str
     cosine : float
         With the text that is explained, on standardised features, as the head sees them: -1 to 1.
     split : str
@@ -30,7 +30,7 @@ class TrainingText:
     """
 
     text: str
-    label: str | int
+    label: str | int | float | tuple[str, ...]
     cosine: float
     split: str
     line: int

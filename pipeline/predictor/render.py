@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment
 
+from pipeline.errors import label_text
 from pipeline.pages.canvas import shown
 from pipeline.pages.frame import environment
 from pipeline.predictor.explanation import Explanation, Word
@@ -39,6 +40,7 @@ def matrix_html(
 def _environment() -> Environment:
     found = environment("pipeline.predictor")
     found.filters["shown"] = shown
+    found.filters["label"] = label_text
     found.filters["tint"] = _tint
     return found
 

@@ -23,7 +23,7 @@ class SimilarText:
     text : str
     cosine : float
         Of its features with those of the query: -1 to 1.
-    label : str or int
+    label : str, int, float or tuple of str
     split : str
     line : int
         1-based, in the split's file; label, split and line are those of the first row with this text.
@@ -33,7 +33,7 @@ class SimilarText:
 
     text: str
     cosine: float
-    label: str | int
+    label: str | int | float | tuple[str, ...]
     split: str
     line: int
     n_rows: int

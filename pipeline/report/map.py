@@ -3,9 +3,9 @@
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
+from pipeline.errors import label_text
 from pipeline.pages.canvas import WIDTH, draw, shown
 from pipeline.pages.colours import LIGHT, SERIES
-from pipeline.report import words
 from pipeline.report.figures import LEGEND
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ def places(section: Json) -> list[tuple[float, float]]:
 def said(answer: Any, classes: list[Any]) -> str:  # Any: as in a map's points
     """Return a class, a set of labels or a value of a point, as people read it."""
     if not classes:
-        return words.label(float(answer))
+        return label_text(float(answer))
     if isinstance(answer, list):
-        return words.label([classes[j] for j in answer])
+        return label_text([classes[j] for j in answer])
     return str(classes[answer]) if answer >= 0 else "(unknown)"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup, escape
 
+from pipeline.errors import label_text
 from pipeline.pages.frame import environment
 from pipeline.report import findings, page, words
 from pipeline.report.kinds import CLASSES, KINDS, Kind, kind_of
@@ -104,7 +105,7 @@ def _environment() -> Environment:
     found.filters["cell"] = _markdown_cell
     found.filters["unbroken"] = _unbroken
     found.filters["share"] = findings.share
-    found.filters["label"] = words.label
+    found.filters["label"] = label_text
     found.globals.update(words=words, findings=findings)
     return found
 

@@ -16,7 +16,6 @@ BASELINE_NAMES = {
     "tfidf_ridge": "TF-IDF + ridge regression",
     "cosine": "cosine of the two vectors",
 }
-NO_LABEL = "(none)"
 UNDECIDED = 0.2  # an interval of a paired difference that is wider: too few rows were scored to tell
 
 
@@ -34,13 +33,6 @@ def metrics(report: Json) -> dict[str, str]:
     """Return names of the metrics that a report has, in the order of tables."""
     found = report["metrics"]["test"]
     return {key: name for key, name in kind_of(report).names.items() if key in found}
-
-
-def label(value: object) -> str:
-    """Return a label, a set of labels or a number as people read it."""
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or NO_LABEL
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def how(report: Json) -> str:
