@@ -143,3 +143,32 @@ def test_a_report_on_float16_features_says_what_that_did(trained, tiny_encoder):
     assert sixteen["rows"] == 30
     assert words.float16(sixteen) in html
     assert trained.report()["head"]["float16"] is None
+
+
+def test_each_of_several_labels_can_change_by_itself():
+    generator = np.random.default_rng(0)
+    exact = generator.normal(size=(40_000, 8))
+    stored = exact.astype(np.float16).astype(np.float32)
+    head = Head(
+        task="multilabel",
+        classes=["a", "b", "c"],
+        mean=np.zeros(8),
+        scale=np.ones(8),
+        coef=generator.normal(size=(3, 8)),
+        intercept=np.array([0.0, 0.5, -1.0]),
+        C=1.0,
+        class_weight="none",
+        n_iter=1,
+        converged=True,
+        solver="",
+        sklearn_version="",
+    )
+    scores = ((x @ head.coef.T + head.intercept) for x in (exact, stored))
+    given, kept = (score > 0 for score in scores)
+    changed = int((given != kept).any(axis=1).sum())
+
+    effect = float16_effect(head, Rows(stored))
+
+    assert changed > 5
+    assert abs(effect["labels_expected"] - changed) < 4 * np.sqrt(changed)
+    assert changed <= effect["labels_possible"] < 400

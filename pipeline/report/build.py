@@ -94,9 +94,10 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
             **head.params(),
             "n_features": len(head.mean),
             "float16": float16_effect(head, material.features.subset(material.test))
-            # what is rounded is not |u - v| itself, so for pairs nobody can say
+            # what is rounded is not |u - v| itself, nor compared with a threshold: then nobody can say
             if inputs.spec.feature_dtype == "float16"
             and head.classes
+            and head.rule is None
             and pair_encoding != SEPARATE
             else None,
         },

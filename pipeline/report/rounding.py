@@ -30,9 +30,10 @@ def float16_effect(head: Head, features: FeatureRows) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``rows``; ``margin_rms``: root mean square of the change of the score (two classes) or of the lead of the
-        first class over the second; ``labels_expected``: how many labels are expected to change (with more than two
-        classes, at most); ``labels_possible``: how many can at all.
+        ``rows``; ``margin_rms``: root mean square of the change of the score (two classes; of several labels a row
+        that of the least certain one) or of the lead of the first class over the second; ``labels_expected``: how many
+        rows are expected to get another answer (with more than two classes, at most); ``labels_possible``: how many
+        can at all.
     """
     n = possible = 0
     squares = expected = 0.0
@@ -70,12 +71,18 @@ def _leads(
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Yield, against every other class, by how much each row's own class leads and what a feature's unit adds to that.
 
+    Of several labels a row, for each whether it is given or not.
+
     Shapes are (m,) and (m, d); the lead over the row's own class is infinite.
     """
     scores = head.decision(values)
     weights = head.coef / head.scale
     if scores.ndim == 1:
         yield np.abs(scores), np.broadcast_to(weights, values.shape)
+        return
+    if head.task == "multilabel":  # each label leads, or trails, by its own score
+        for score, own in zip(scores.T, weights, strict=True):
+            yield np.abs(score), np.broadcast_to(own, values.shape)
         return
     first = scores.argmax(axis=1)
     rows = np.arange(len(scores))
