@@ -147,7 +147,7 @@ def test_a_report_on_float16_features_says_what_that_did(trained, tiny_encoder):
 
 def test_each_of_several_labels_can_change_by_itself():
     generator = np.random.default_rng(0)
-    exact = generator.normal(size=(40_000, 8))
+    exact = generator.normal(size=(400_000, 8))
     stored = exact.astype(np.float16).astype(np.float32)
     head = Head(
         task="multilabel",
@@ -171,4 +171,4 @@ def test_each_of_several_labels_can_change_by_itself():
 
     assert changed > 5
     assert abs(effect["labels_expected"] - changed) < 4 * np.sqrt(changed)
-    assert changed <= effect["labels_possible"] < 1_000
+    assert changed <= effect["labels_possible"] < 4_000
