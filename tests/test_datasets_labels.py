@@ -165,7 +165,7 @@ def test_labels_that_all_rows_have_are_told_and_kept(caplog):
     assert "cannot be learnt: 'x'" in caplog.text
 
 
-@pytest.mark.parametrize("labels", [[["x"], ["x"]], [[], []]])
+@pytest.mark.parametrize("labels", [[["x", "y"], ["x", "y"]], [[], []]])
 def test_labels_that_never_vary_are_refused(labels):
     with pytest.raises(DataError, match="there is nothing to learn"):
         make(train=typed(["a", "b"], labels))
@@ -274,3 +274,99 @@ def test_sets_become_a_matrix_in_the_order_of_the_names():
 )
 def test_targets_are_numbers(labels, task, classes, targets):
     assert targets_of(labels, task, classes).tolist() == targets
+
+
+@pytest.mark.parametrize(
+    "cells", [["['a', 'b']", "['a']", "[]"], ['["a", "b"]', '["a"]', "[]"]]
+)
+@pytest.mark.parametrize("task", ["auto", "multilabel"])
+def test_lists_written_as_texts_are_lists(cells, task):
+    """So pandas writes them."""
+    table, ledger = make(DatasetSpec(task=task), train=typed(["x", "y", "z"], cells))
+
+    assert ledger["label_names"] == ["a", "b"]
+    assert table.labels.tolist() == [("a", "b"), ("a",), ()]
+
+
+def test_a_separator_that_the_first_rows_lack_is_refused():
+    rows = "".join(f"t{i}\t{'ab'[i % 2]}\n" for i in range(1_200)) + "last\ta|b\n"
+
+    with pytest.raises(
+        DataError,
+        match=r"such as 'a\|b', expected lists, or one label a row, .*: lines 1201",
+    ):
+        make(DatasetSpec(task="multilabel"), train=opened(rows, header="no"))
+
+
+def test_a_test_file_that_lacks_one_of_the_label_columns_is_refused():
+    test = opened("id\ttweet\tjoy\tFear\n9\tz\t1\t0\n")
+
+    with pytest.raises(DataError, match="has no column 'fear'"):
+        make(train=opened(FLAGS), test=test)
+
+
+def test_a_missing_flag_is_refused_with_its_line_wherever_it_stands():
+    rows = FLAGS.replace("1\ta\t1\t0", "1\ta\t1\t")
+
+    with pytest.raises(DataError, match="have no label: lines 2"):
+        make(train=opened(rows))
+
+
+def test_a_label_column_named_twice_is_refused():
+    with pytest.raises(DataError, match="which names a column of"):
+        make(DatasetSpec(label_column="joy,joy"), train=opened(FLAGS))
+
+
+def test_a_single_label_is_refused():
+    with pytest.raises(DataError, match="The only label of the training rows is 'x'"):
+        make(train=typed(["a", "b"], [["x"], []]))
+
+
+def test_hidden_numbers_are_no_labels():
+    """As the hub's test sets mark them."""
+    train = typed(["a", "b"], [0.5, 3.0])
+
+    table, ledger = make(train=train, test=typed(["c", "d"], [-1.0, -1.0]))
+
+    assert ledger["splits"]["test"]["unlabelled"]
+    assert len(table.texts) == 2
+
+
+def test_numbers_that_train_has_lower_ones_of_are_labels():
+    train = typed(["a", "b"], [-2.5, 3.0])
+
+    table, _ = make(train=train, test=typed(["c", "d"], [-1.0, -1.0]))
+
+    assert table.labels.tolist() == [-2.5, 3.0, -1.0, -1.0]
+
+
+def test_some_hidden_numbers_are_refused():
+    train = typed(["a", "b"], [0.5, 3.0])
+
+    with pytest.raises(DataError, match="have the label -1"):
+        make(train=train, test=typed(["c", "d"], [-1.0, 2.0]))
+
+
+def test_many_different_sets_of_few_labels_are_no_ids():
+    generator = np.random.default_rng(0)
+    sets = [
+        [f"l{j}" for j in generator.choice(40, 8, replace=False)]
+        for _ in range(110_000)
+    ]
+    texts = [f"text {i}" for i in range(len(sets))]
+    texts[-1] = texts[0]
+
+    _, ledger = make(train=typed(texts, sets))
+
+    assert len(ledger["label_names"]) == 40
+    assert ledger["texts"]["conflicting"] == 1
+
+
+def test_a_text_that_slipped_into_the_labels_is_refused_for_several_labels_too():
+    rows = "a;x\nb;y\nc;x\nmoved; text;x\n" + "".join(f"t{i};y\n" for i in range(20))
+
+    with pytest.raises(DataError, match="extra fields and a label that no other row"):
+        make(
+            DatasetSpec(task="multilabel"),
+            train=opened(rows, "txt", separator=";", header="no"),
+        )

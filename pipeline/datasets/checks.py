@@ -159,7 +159,7 @@ class SplitRows:
         moved = [
             (label, n, line)
             for label, (n, line) in doubts.wide_labels.items()
-            if counts[label] == n
+            if self._labels.occurrences(label, counts) == n
         ]
         if moved and doubts.wide.count == self._n:
             raise DataError(

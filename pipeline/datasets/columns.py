@@ -2,11 +2,11 @@
 
 import difflib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.config import DatasetSpec
 from pipeline.datasets.labels import LabelColumns, is_flag, separator_of, task_of
-from pipeline.datasets.raw import RawTable
+from pipeline.datasets.raw import RawTable, is_missing
 from pipeline.datasets.text import LABEL_NAMES, TEXT_NAMES
 from pipeline.errors import DataError, shown
 
@@ -82,7 +82,12 @@ def _named_labels(raw: RawTable, spec: DatasetSpec) -> list[str]:
     whole, *parts = names_in(spec.label_column)
     wanted = [whole] if whole in raw.names or not parts else parts
     found = [find_column(raw, one, LABEL_NAMES, "label-column") for one in wanted]
-    return list(dict.fromkeys(name for name in found if name is not None))
+    labels = [name for name in found if name is not None]
+    if len(set(labels)) < len(labels):
+        raise DataError(
+            f"--label-column is {shown(spec.label_column)}, which names a column of {raw.path} twice. Name each once."
+        )
+    return labels
 
 
 def _slices(raw: RawTable, spec: DatasetSpec) -> str | None:
@@ -102,9 +107,15 @@ def _flags(raw: RawTable, besides: Sequence[str | None]) -> list[str]:
         name
         for i, name in enumerate(raw.names)
         if name not in besides
-        and all(is_flag(row[i]) for row in raw.head if len(row) > i)
+        and _are_flags([row[i] for row in raw.head if len(row) > i])
     ]
     return found if len(found) > 1 else []
+
+
+def _are_flags(cells: Sequence[Any]) -> bool:  # Any: cells
+    """Tell whether cells are zeros and ones, but for missing ones, which are refused later by their line."""
+    given = [cell for cell in cells if not is_missing(cell) and cell != ""]
+    return bool(given) and all(map(is_flag, given))
 
 
 def _label_columns(raw: RawTable, names: list[str], task: str) -> LabelColumns:

@@ -4,8 +4,11 @@ Each kind has a reader, which turns the cells of a row into a label while the ro
 those it cannot read, and says at the end what was wrong.
 """
 
+import ast
+import json
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -15,6 +18,7 @@ from pipeline.errors import DataError, shown
 
 Label = int | str | float | tuple[str, ...]
 UNLABELLED = (-1, "-1")  # as hub sets mark hidden test labels
+HIDDEN, LOW = -1.0, "low"  # the same among numbers, unless train has some as low
 INT64 = 2**63
 SEPARATORS = ("|", ";", ",")  # of labels in one cell; the first that occurs
 MANY_VALUES = 10  # texts that are fractions of more kinds are a measure, of fewer they may be classes
@@ -50,10 +54,10 @@ class LabelColumns:
         ----------
         raw : RawTable
         kinds : set of str
-            Type names of the labels seen so far, in any split; added to.
+            What was seen so far, in any split, of the types of classes or the range of numbers; added to.
         """
         if self.task == "regression":
-            return NumberReader(self, raw)
+            return NumberReader(self, raw, kinds)
         if self.task == "multilabel":
             kind = SetReader if len(self.names) == 1 else FlagReader
             return kind(self, raw)
@@ -63,11 +67,13 @@ class LabelColumns:
 def task_of(cells: Sequence[Any], *, is_text: bool) -> str:  # Any: cells
     """Return what kind of label the first cells of a single column look like.
 
-    Lists are several labels a row. Fractions are numbers, but as texts only if there are more than `MANY_VALUES`
-    different ones. Everything else is a class.
+    Lists, also written as texts, are several labels a row. Fractions are numbers, but as texts only if there are more
+    than `MANY_VALUES` different ones. Everything else is a class.
     """
     given = [cell for cell in cells if not is_missing(cell) and cell != ""]
     if any(isinstance(cell, (list, tuple)) for cell in given):
+        return "multilabel"
+    if given and all(list_in(cell) is not None for cell in given):
         return "multilabel"
     numbers = [_number(cell) for cell in given]
     found = {number for number in numbers if number is not None}
@@ -80,8 +86,19 @@ def task_of(cells: Sequence[Any], *, is_text: bool) -> str:  # Any: cells
 
 def separator_of(cells: Sequence[Any]) -> str:  # Any: cells
     """Return what stands between labels in the first cells of a column; empty if nothing does."""
-    texts = [cell for cell in cells if isinstance(cell, str)]
+    texts = [x for x in cells if isinstance(x, str) and list_in(x) is None]
     return next((s for s in SEPARATORS if any(s in text for text in texts)), "")
+
+
+def list_in(cell: Any) -> list[Any] | None:  # Any: a cell, and what is in it
+    """Return the list that a text spells out as JSON or Python do, such as ``['a', 'b']``; None if it is none."""
+    if not isinstance(cell, str) or not (text := cell.strip()).startswith("["):
+        return None
+    for parse in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            found = parse(text)
+            return found if isinstance(found, list) else None
+    return None
 
 
 def is_flag(cell: Any) -> bool:  # Any: a cell
@@ -163,6 +180,10 @@ class LabelReader:
             Of the labels of valid rows.
         """
         return bool(counts[cell])
+
+    def occurrences(self, cell: str, counts: "Counter[Label]") -> int | None:
+        """Return how many valid rows have a text as their label; None where that says nothing."""
+        return counts[cell]
 
     def _refuse_bad(self, expected: str, fix: str) -> None:
         if self.bad.count:
@@ -258,7 +279,13 @@ class ClassReader(LabelReader):
 
 
 class NumberReader(LabelReader):
-    """A finite number a row."""
+    """A finite number a row; -1 stands for none outside train, if no number of train is as low."""
+
+    def __init__(self, columns: LabelColumns, raw: RawTable, kinds: set[str]) -> None:
+        super().__init__(columns, raw)
+        self._kinds = kinds
+        self._is_first = not kinds
+        kinds.add("number")
 
     def read(self, cells: Sequence[Any], line: int) -> Label | None:  # Any: cells
         """Return the number of a row."""
@@ -269,6 +296,11 @@ class NumberReader(LabelReader):
         number = _number(cell)
         if number is None:
             self._note_bad(cell, line)
+        elif self._is_first and number <= HIDDEN:
+            self._kinds.add(LOW)
+        elif number == HIDDEN and LOW not in self._kinds:
+            self.hidden.add(line)
+            return None
         return number
 
     def refuse(self) -> None:
@@ -280,6 +312,9 @@ class NumberReader(LabelReader):
         """Tell whether a text is a number."""
         return _number(cell) is not None
 
+    def occurrences(self, cell: str, counts: "Counter[Label]") -> None:
+        """Return None: any number may be the only one."""
+
 
 class SetReader(LabelReader):
     """Any number of labels in one cell: a list, or a text with separators; an empty one has none."""
@@ -290,16 +325,11 @@ class SetReader(LabelReader):
         if is_missing(cell):
             self.unnamed.add(line)
             return None
-        if isinstance(cell, str):
-            parts = cell.split(self._columns.separator or None, -1)
-            found = {part.strip() for part in parts} - {""}
-            if not self._columns.separator:
-                found = {cell.strip()} - {""}
-        elif isinstance(cell, (list, tuple)) and all(map(_is_name, cell)):
-            found = {str(part).strip() for part in cell}
-        else:
+        parts = self._parts(cell)
+        if parts is None:
             self._note_bad(cell, line)
             return None
+        found = set(parts)
         if found == {"-1"}:
             self.hidden.add(line)
             return None
@@ -308,13 +338,36 @@ class SetReader(LabelReader):
             return None
         return tuple(sorted(found))
 
+    def _parts(self, cell: Any) -> list[str] | None:  # Any: a cell
+        """Return the names in a cell, None if it holds something else."""
+        listed = list_in(cell) if isinstance(cell, str) else cell
+        if isinstance(listed, (list, tuple)):
+            names = [str(part).strip() for part in listed if _is_name(part)]
+            return names if len(names) == len(listed) else None
+        if not isinstance(cell, str):
+            return None
+        separator = self._columns.separator
+        if separator:
+            return [part.strip() for part in cell.split(separator) if part.strip()]
+        is_several = any(sign in cell for sign in SEPARATORS)  # unlike the first rows
+        return None if is_several else [cell.strip()] if cell.strip() else []
+
     def refuse(self) -> None:
         """Raise for the first kind of bad label."""
         super().refuse()
-        self._refuse_bad(
-            "a list of texts or whole numbers",
-            "Mend them, or pass another --label-column.",
-        )
+        expected = "a list of texts or whole numbers"
+        if self._raw.is_text and not self._columns.separator:
+            expected = "lists, or one label a row, as in the first rows"
+        self._refuse_bad(expected, "Mend them, or pass another --label-column.")
+
+    def could_be(self, cell: str, counts: "Counter[Label]") -> bool:
+        """Tell whether a text is a set of known labels."""
+        return bool(self.occurrences(cell, counts))
+
+    def occurrences(self, cell: str, counts: "Counter[Label]") -> int | None:
+        """Return how many valid rows have the rarest of the labels in a text."""
+        parts = self._parts(cell)
+        return min(counts[part] for part in parts) if parts else None
 
 
 def _is_name(value: object) -> bool:
@@ -349,3 +402,6 @@ class FlagReader(LabelReader):
     def could_be(self, cell: str, counts: "Counter[Label]") -> bool:
         """Tell whether a text is 0 or 1."""
         return is_flag(cell)
+
+    def occurrences(self, cell: str, counts: "Counter[Label]") -> None:
+        """Return None: 0 and 1 stand everywhere."""

@@ -8,7 +8,8 @@ import heapq
 import re
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -43,7 +44,9 @@ class Ledger:
     Attributes
     ----------
     labels : dict of str to Counter
-        Rows of each split by label, or by set of labels; none of a regression.
+        Rows of each split by label; none of a regression.
+    without : dict of str to int
+        Rows of each split that may have several labels and have none.
     values : dict of str to array of float
         Of a regression the numbers of each split.
     n_rows : dict of str to int
@@ -53,6 +56,7 @@ class Ledger:
         self.labels: dict[str, Counter[Label]] = {split: Counter() for split in SPLITS}
         self.values: dict[str, array[float]] = {split: array("d") for split in SPLITS}
         self.n_rows = dict.fromkeys(SPLITS, 0)
+        self.without = dict.fromkeys(SPLITS, 0)
         self._task = task
         self.rows = 0
         self._characters = 0
@@ -60,6 +64,7 @@ class Ledger:
         self._n_control = 0
         self._longest: list[tuple[int, int, str, int]] = []
         self._label_numbers: dict[Label, int] = {}
+        self._sets: dict[int, Label] = {}  # the first of them by number, to be named
         self._seen = TemporaryFile(dir=scratch)  # noqa: SIM115  # closed by `__exit__`
 
     def __enter__(self) -> "Ledger":
@@ -87,16 +92,31 @@ class Ledger:
         if self._task == "regression":
             self.values[split].extend(labels)  # type: ignore[arg-type]  # they are floats
             return np.zeros(len(labels), dtype=np.int32)
+        if self._task == "multilabel":
+            return self._count_sets(split, labels)
         self.labels[split].update(labels)
         for label in set(labels).difference(self._label_numbers):
             self._label_numbers[label] = len(self._label_numbers)
-        if len(self._label_numbers) > MAX_LABELS:
-            raise DataError(
-                f"More than {MAX_LABELS:,} different labels, such as {shown(labels[-1])}: an id or a measure "
-                "rather than a class? Pass --label-column."
-            )
+        self._check_number(len(self._label_numbers), *labels[-1:])
         numbers = map(self._label_numbers.__getitem__, labels)
         return np.fromiter(numbers, "i4", len(labels))
+
+    def _count_sets(self, split: str, sets: list[Label]) -> NDArray[np.int32]:
+        """Count the labels of rows that may have several, and return 31 bits of hash for each set."""
+        self.labels[split].update(chain.from_iterable(sets))  # type: ignore[arg-type]  # they are tuples
+        self.without[split] += sets.count(())
+        self._check_number(len(self.labels[split]), next(iter(self.labels[split]), ""))
+        numbers = np.fromiter(map(hash, sets), "i8", len(sets)) & 0x7FFFFFFF
+        if len(self._sets) < MAX_LABELS:
+            self._sets.update(zip(numbers.tolist(), sets, strict=True))
+        return numbers.astype(np.int32)
+
+    def _check_number(self, n: int, label: Label = "") -> None:
+        if n > MAX_LABELS:
+            raise DataError(
+                f"More than {MAX_LABELS:,} different labels, such as {shown(label)}: an id or a measure "
+                "rather than a class? Pass --label-column."
+            )
 
     def _look_at(self, split: str, rows: Rows) -> None:
         lengths = np.fromiter(map(n_characters, rows.texts), "i8", len(rows.texts))
@@ -119,7 +139,8 @@ class Ledger:
 
     def facts(self) -> Json:
         """Return everything counted, as it stands in manifest and report."""
-        repeats = Repeats(list(self._label_numbers))
+        names = {number: label for label, number in self._label_numbers.items()}
+        repeats = Repeats(names | self._sets)
         n_parts = 1 + self.rows // PART_ROWS
         for part in range(n_parts):
             repeats.add(self._part(part, n_parts))
@@ -150,16 +171,15 @@ class Ledger:
         if self._task == "regression":
             values = {split: _spread(self.values[split]) for split in splits}
             return {"train_values": values.get("train"), "values": values}
-        counts = {split: flat(self.labels[split]) for split in splits}
         facts: Json = {
-            "train_labels": _counts(flat(self.labels["train"])),
-            "labels": {split: _counts(found) for split, found in counts.items()},
+            "train_labels": _counts(self.labels["train"]),
+            "labels": {split: _counts(self.labels[split]) for split in splits},
         }
         if self._task == "multilabel":
             n = max(1, self.n_rows["train"])
             facts["train_sets"] = {
-                "mean_labels": round(flat(self.labels["train"]).total() / n, 2),
-                "without": self.labels["train"][()],
+                "mean_labels": round(self.labels["train"].total() / n, 2),
+                "without": self.without["train"],
             }
         return facts
 
@@ -178,11 +198,11 @@ class Repeats:
 
     Parameters
     ----------
-    labels : sequence of labels
-        By number.
+    labels : mapping of int to label
+        By number; not necessarily all.
     """
 
-    def __init__(self, labels: Sequence[Label]) -> None:
+    def __init__(self, labels: Mapping[int, Label]) -> None:
         self._labels = labels
         self.distinct = self.conflicting = 0
         self.in_train = [0] * len(SPLITS)  # rows of each split whose text train holds
@@ -219,7 +239,7 @@ class Repeats:
                 {
                     "split": SPLITS[int(rows["split"][i])],
                     "line": int(rows["line"][i]),
-                    "label": self._labels[int(rows["label"][i])],
+                    "label": self._labels.get(int(rows["label"][i]), "…"),
                 }
                 for i in np.sort(first)[:N_EXAMPLES]
             ]
@@ -234,15 +254,6 @@ def has_control_character(text: str) -> bool:
 def _place(conflict: Json) -> tuple[int, int]:
     first = conflict["rows"][0]
     return SPLITS.index(first["split"]), first["line"]
-
-
-def flat(labels: "Counter[Label]") -> "Counter[Label]":
-    """Return how many rows have each label, whether alone or with others."""
-    found: Counter[Label] = Counter()
-    for label, n in labels.items():
-        for one in label if isinstance(label, tuple) else (label,):
-            found[one] += n
-    return found
 
 
 def _spread(values: "array[float]") -> Json:

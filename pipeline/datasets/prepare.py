@@ -10,7 +10,7 @@ from pipeline.config import DatasetSpec
 from pipeline.datasets.checks import SplitRows
 from pipeline.datasets.columns import Columns, choose_columns, described
 from pipeline.datasets.labels import Label, LabelColumns
-from pipeline.datasets.ledger import SPLITS, Ledger, flat
+from pipeline.datasets.ledger import SPLITS, Ledger
 from pipeline.datasets.raw import RawTable
 from pipeline.datasets.table import TableWriter
 from pipeline.errors import DataError, shown
@@ -115,8 +115,7 @@ def _has_no_labels(raw: RawTable, split: str, columns: Columns) -> bool:
     """
     missing = set(columns.read).difference(raw.names)
     has_texts = missing.isdisjoint(columns.texts)
-    has_labels = missing.isdisjoint(columns.labels.names)
-    if split == "test" and has_texts and not has_labels:
+    if split == "test" and has_texts and missing.issuperset(columns.labels.names):
         return True
     if missing:
         raise DataError(
@@ -138,9 +137,7 @@ def _label_names(ledger: Ledger, labels: LabelColumns) -> Json:
     """Return the labels that a row may have several of, in their order: that of the columns, else sorted."""
     if labels.task != "multilabel":
         return {}
-    names = (
-        labels.names if len(labels.names) > 1 else sorted(flat(ledger.labels["train"]))
-    )
+    names = labels.names if len(labels.names) > 1 else sorted(ledger.labels["train"])
     separator = {"label_separator": labels.separator} if labels.separator else {}
     return {"label_names": list(names), **separator}
 
@@ -169,9 +166,14 @@ def _check_values(ledger: Ledger) -> None:
 
 
 def _check_sets(ledger: Ledger, labels: LabelColumns) -> None:
-    n, found = ledger.n_rows["train"], flat(ledger.labels["train"])
+    n, found = ledger.n_rows["train"], ledger.labels["train"]
     names = labels.names if len(labels.names) > 1 else tuple(found)
     varying = [name for name in names if 0 < found[name] < n]
+    if len(names) == 1:
+        raise DataError(
+            f"The only label of the training rows is {shown(names[0])}: with it or without it are two classes. "
+            "Write them as such, or raise --limit."
+        )
     if not varying:
         raise DataError(
             f"No label stands on some of the {n:,} training rows and not on others; there is nothing to learn. "
@@ -188,9 +190,8 @@ def _check_sets(ledger: Ledger, labels: LabelColumns) -> None:
             "Labels that all training rows have, or none, cannot be learnt: %s", same
         )
     for split in ("dev", "test"):
-        _check_unknown(
-            split, flat(ledger.labels[split]), Counter(dict.fromkeys(names, 1))
-        )
+        known = Counter(dict.fromkeys(names, 1))
+        _check_unknown(split, ledger.labels[split], known, "no figure counts them")
 
 
 def _check_classes(labels: dict[str, "Counter[Label]"]) -> None:
@@ -208,11 +209,11 @@ def _check_classes(labels: dict[str, "Counter[Label]"]) -> None:
             "than a class? Pass --label-column, or --task regression."
         )
     for split in ("dev", "test"):
-        _check_unknown(split, labels[split], train)
+        _check_unknown(split, labels[split], train, "these rows count as wrong")
 
 
 def _check_unknown(
-    split: str, found: "Counter[Label]", train: "Counter[Label]"
+    split: str, found: "Counter[Label]", train: "Counter[Label]", so: str
 ) -> None:
     """Refuse labels that train lacks, or warn where they are rare."""
     unknown = {label: count for label, count in found.items() if label not in train}
@@ -228,9 +229,7 @@ def _check_unknown(
             "Add training rows with them, or remove them."
         )
     logger.warning(
-        "Labels of the %s rows that no training row has: %s; these rows count as wrong.",
-        split,
-        counts,
+        "Labels of the %s rows that no training row has: %s; %s.", split, counts, so
     )
 
 

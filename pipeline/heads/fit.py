@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import HeadSpec
+from pipeline.errors import DataError
 from pipeline.heads.head import Head
 from pipeline.heads.multilabel import fit_labels
 from pipeline.heads.ridge import fit_ridge
@@ -35,7 +36,17 @@ def fit_task(
     task : {"classification", "multilabel", "regression"}
     names : sequence of str
         The labels that a row may have several of.
+
+    Raises
+    ------
+    DataError
+        If all features are constant, or C cannot be searched.
     """
+    if spec.C == "auto" and len(np.unique(folds)) < 2:
+        raise DataError(
+            "C cannot be searched: all texts to fit on belong together, so they are in one fold. Pass --C 1, or add "
+            "texts."
+        )
     if task == "regression":
         return fit_ridge(features, labels, spec, folds)
     if task == "multilabel":

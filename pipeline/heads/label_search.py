@@ -48,23 +48,20 @@ def search_labels(
     spec : HeadSpec
     """
     grid = GRID
-    proba = np.zeros((len(GRID), *Y.shape))
+    totals = np.zeros((len(GRID), 2))  # of loss and of right answers, over the rows
     for fold in np.unique(folds):
         out = folds == fold
         losses: list[float] = []
         path = _path(features[~out], Y[~out], spec, features[out], grid)
         for i, found in enumerate(path):
-            proba[i][out] = found
             losses.append(binary_log_loss(found, Y[out]))
+            share = float(((found >= 0.5) == Y[out]).mean())
+            totals[i] += out.sum() * np.array([losses[-1], share])
             if sum(b > a for a, b in pairwise(losses)) >= RISES:
                 grid = grid[: i + 1]
                 break
-    return [
-        SearchPoint(
-            C, binary_log_loss(proba[i], Y), float(((proba[i] >= 0.5) == Y).mean())
-        )
-        for i, C in enumerate(grid)
-    ]
+    means = (totals / len(Y)).tolist()
+    return [SearchPoint(C, *means[i]) for i, C in enumerate(grid)]
 
 
 def fit_and_predict_labels(

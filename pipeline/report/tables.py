@@ -212,10 +212,15 @@ def made(report: Json) -> list[tuple[str, str]]:
     if head["float16"]:
         rows.append(("float16", words.float16(head["float16"])))
     if report["unknown_labels"]:
+        so = (
+            "no figure counts these labels"
+            if head["task"] == "multilabel"
+            else "they count as wrong"
+        )
         rows.append(
             (
                 "unknown labels",
-                f"{report['unknown_labels']} scored rows have a label that no training row has; they count as wrong",
+                f"{report['unknown_labels']} scored rows have a label that no training row has; {so}",
             )
         )
     return [*rows, *_of_run(report["run"])]
