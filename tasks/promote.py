@@ -160,6 +160,7 @@ def _judge(
     run = run_report(inventory, name)
     new = _classes_scored(run)
     old = load_predictor(service.path)
+    _check_kind(run, old)
     _check_classes(run.rows.classes, old.classes_.tolist())
     item = _of_digest(inventory, str(note["before"]))
     found = non_inferiority(
@@ -204,6 +205,29 @@ def _classes_scored(run: "RunReport") -> "Scored":
         f"Run {run.name} is a {run.report['head']['task']}, and only answers of one class a row can be judged. Compare "
         "the runs (frostbert compare), then move the predictor in service away, after which any is put there."
     )
+
+
+def _check_kind(run: "RunReport", old: "Predictor") -> None:
+    """Make sure that both predictors answer the same kind of question.
+
+    Raises
+    ------
+    DataError
+        If they do not.
+    """
+    new = (
+        run.report["head"].get("task", "classification"),
+        run.report["encoder"].get("pair_encoding") is not None,
+    )
+    if new != (old.task, old.pair_encoding is not None):
+        said = [
+            f"a {task} of {'pairs' if are_pairs else 'texts'}"
+            for task, are_pairs in (new, (old.task, old.pair_encoding is not None))
+        ]
+        raise DataError(
+            f"Run {run.name} is {said[0]}, the predictor in service {said[1]}. Move that one away, after which any is "
+            "put there."
+        )
 
 
 def _check_classes(new: list[Any], old: list[Any]) -> None:  # Any: str or int labels

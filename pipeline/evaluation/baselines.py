@@ -116,7 +116,9 @@ def _logistic_regression(
     """Return the probabilities of classes, or of each label by a model of its own."""
     if targets.ndim == 1:
         return _fitted(train, targets, test)
-    proba = np.tile(targets.mean(axis=0), (test.shape[0], 1))
+    # of a label that all rows have, or none: nearly its share, as our own model answers (Jeffreys' prior)
+    nearly = (targets.sum(axis=0) + 0.5) / (len(targets) + 1)
+    proba = np.tile(nearly, (test.shape[0], 1))
     converged = True
     for j, y in enumerate(targets.T):
         if y.any() and not y.all():

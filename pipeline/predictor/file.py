@@ -21,14 +21,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import EncoderSpec
-from pipeline.errors import ArtifactError
+from pipeline.config import TASKS, EncoderSpec
+from pipeline.encoder.pairs import JOINT, SEPARATE
+from pipeline.errors import ArtifactError, shown
+from pipeline.heads.decision.rule import CALIBRATORS
 from pipeline.predictor.elsewhere import Elsewhere
 from pipeline.predictor.parts import Parts
 from pipeline.predictor.predictor import Predictor
 from pipeline.storage import disk
 
-KIND, VERSION = "frostbert-predictor", 1
+KIND = "frostbert-predictor"
+# 2 where a reader of 1 would answer wrongly: a task other than classification, a decision rule, pairs.
+FIRST_VERSION, VERSION = 1, 2
 FIRST_INT8 = "int8-static-v1"  # what int8 meant in files that do not name their recipe
 ARRAYS = ("mean", "scale", "coef", "intercept")  # of the head
 PROBE_ARRAYS = ("probe_features", "probe_proba")
@@ -56,14 +60,14 @@ def pack(parts: Parts) -> tuple[str, str, *tuple[bytes, ...]]:
         shapes[name] = {"dtype": little.dtype.str, "shape": list(array.shape)}
     header = {
         "kind": KIND,
-        "version": VERSION,
+        "version": VERSION if _is_more(parts) else FIRST_VERSION,
         "encoder": {name: getattr(parts.spec, name) for name in EncoderSpec.names()},
         "recipe": parts.spec.recipe,
         "special": parts.special,
         "weights": list(weights),
         "elsewhere": None if elsewhere is None else elsewhere.facts(),
         **({"pair_encoding": parts.pair_encoding} if parts.pair_encoding else {}),
-        "head": parts.head,
+        "head": parts.head if _is_more(parts) else _without_task(parts.head),
         "arrays": shapes,
         "card": parts.card,
         "made_by": parts.made_by,
@@ -85,6 +89,31 @@ def restore(digest: str, header: str, sections: Sequence[bytes]) -> Predictor:
     return Predictor(unpack(digest, header, sections))
 
 
+def _is_more(parts: Parts) -> bool:
+    """Tell whether a predictor is more than a classifier of single texts by the most probable class."""
+    task = parts.head.get("task", TASKS[0])
+    return bool(task != TASKS[0] or "rule" in parts.head or parts.pair_encoding)
+
+
+def _without_task(head: dict[str, Any]) -> dict[str, Any]:  # Any: JSON values
+    return {name: value for name, value in head.items() if name != "task"}
+
+
+def _check_choices(described: dict[str, Any]) -> None:  # Any: JSON values
+    """Refuse words that mean nothing here."""
+    calibrator = described["head"].get("rule", {}).get("calibrator")
+    for what, word, known in (
+        ("task", described["head"].get("task", TASKS[0]), TASKS),
+        ("pair encoding", described.get("pair_encoding"), (None, SEPARATE, JOINT)),
+        ("calibrator", calibrator and calibrator.get("method"), (None, *CALIBRATORS)),
+    ):
+        if word not in known:
+            words = ", ".join(one for one in known if one)
+            raise ArtifactError(
+                f"The predictor's {what} is {shown(word)}, expected one of: {words}. Update frostbert."
+            )
+
+
 def unpack(digest: str, header: str, sections: Sequence[bytes]) -> Parts:
     """Return the parts that `pack` described, after checking every byte.
 
@@ -101,11 +130,12 @@ def unpack(digest: str, header: str, sections: Sequence[bytes]) -> Parts:
             "The predictor's header is damaged: its SHA-256 differs. Copy or export the file again."
         )
     described = json.loads(header)
-    if described.get("kind") != KIND or described.get("version") != VERSION:
+    kind, version = described.get("kind"), described.get("version")
+    if kind != KIND or version not in (FIRST_VERSION, VERSION):
         raise ArtifactError(
-            f"This is {described.get('kind')} version {described.get('version')}, expected {KIND} {VERSION}. "
-            "Update frostbert."
+            f"This is {kind} version {version}, expected {KIND} {FIRST_VERSION} or {VERSION}. Update frostbert."
         )
+    _check_choices(described)
     spec = EncoderSpec(**described["encoder"])
     unnamed = FIRST_INT8 if spec.precision == "int8" else spec.recipe
     if (recipe := described.get("recipe", unnamed)) != spec.recipe:

@@ -9,7 +9,8 @@
     keys.npy       S16 (n,): the keys of the texts in the feature store
     rows.npy       int64 (n,): row numbers in the data set
     clusters.npy   int64 (n,): cluster of each row
-    answers.npy    int64 (n,): class of each answer; only where a decision rule was chosen, else it is the most probable
+    answers.npy    int64 (n,): class of each answer, or bool (n, k): which labels; only where a decision rule was chosen,
+                   else it is the most probable one, or every label from 0.5 on
 """
 
 from dataclasses import dataclass
@@ -73,8 +74,8 @@ class ScoredRows:
 
 
 def names_of(row: NDArray[np.bool_], classes: list[Any]) -> list[Any]:  # Any: a label
-    """Return the labels that a row has, or is answered with."""
-    return [classes[j] for j in np.flatnonzero(row).tolist()]
+    """Return the labels that a row has, or is answered with, sorted: runs may have them in other orders."""
+    return sorted(classes[j] for j in np.flatnonzero(row).tolist())
 
 
 def _objects(values: list[Any]) -> NDArray[np.object_]:  # Any: lists, or numbers
