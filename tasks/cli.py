@@ -180,6 +180,11 @@ def _look(options: Options) -> int:
     artifacts = root if root.is_dir() else None
     explanation = predictor.explain(text, artifacts=artifacts)
     print(explanation)
+    if predictor.task != "classification":
+        print(
+            f"no page: it shows one class being chosen, which {predictor.task} does not"
+        )
+        return 0
     _write_page(options.out, predictor.look(explanation), "--out")
     return 0
 

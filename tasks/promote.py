@@ -161,6 +161,7 @@ def _judge(
     new = _classes_scored(run)
     old = load_predictor(service.path)
     _check_kind(run, old)
+    _check_abstention(run, old)
     _check_classes(run.rows.classes, old.classes_.tolist())
     item = _of_digest(inventory, str(note["before"]))
     found = non_inferiority(
@@ -201,9 +202,11 @@ def _classes_scored(run: "RunReport") -> "Scored":
 
     if isinstance(run.rows.scored, Scored):
         return run.rows.scored
+    are_numbers = run.report["head"]["task"] == "regression"
+    what = "numbers" if are_numbers else "several labels a row"
     raise DataError(
-        f"Run {run.name} is a {run.report['head']['task']}, and only answers of one class a row can be judged. Compare "
-        "the runs (frostbert compare), then move the predictor in service away, after which any is put there."
+        f"Run {run.name} answers with {what}, and only one class a row can be judged here. Compare the runs (frostbert "
+        "compare), then move the predictor in service away, after which any is put there."
     )
 
 
@@ -227,6 +230,30 @@ def _check_kind(run: "RunReport", old: "Predictor") -> None:
         raise DataError(
             f"Run {run.name} is {said[0]}, the predictor in service {said[1]}. Move that one away, after which any is "
             "put there."
+        )
+
+
+def _check_abstention(run: "RunReport", old: "Predictor") -> None:
+    """Make sure that both predictors answer every row: what one leaves out, accuracy does not see.
+
+    Raises
+    ------
+    DataError
+        If one of them abstains.
+    """
+    decision = run.report.get("decision") or {}
+    which = [
+        name
+        for name, abstains in (
+            (f"run {run.name}", decision.get("abstention") is not None),
+            ("the predictor in service", old.abstains),
+        )
+        if abstains
+    ]
+    if which:
+        raise DataError(
+            f"Answers are withheld by {' and '.join(which)} (--max-error), and accuracy does not see that. Compare the "
+            "runs (frostbert compare), then move the predictor in service away, after which any is put there."
         )
 
 

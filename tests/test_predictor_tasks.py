@@ -1,5 +1,6 @@
 """Predictors of several labels a text, and of numbers."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -12,10 +13,10 @@ import pytest
 from pipeline import TextClassifier, load_predictor
 from pipeline.config import HeadSpec
 from pipeline.datasets.table import object_array
-from pipeline.errors import ConfigError
+from pipeline.errors import ArtifactError, ConfigError
 from pipeline.heads.fit import fit_task
 from pipeline.heads.head import ARRAYS
-from pipeline.predictor.file import save_predictor
+from pipeline.predictor.file import pack, save_predictor, unpack
 from pipeline.predictor.predictor import Predictor
 from tasks import cli
 from tests.conftest import review_rows
@@ -112,6 +113,41 @@ def test_the_file_gives_the_same_answers(name, request, tmp_path):
         assert loaded.task == predictor.task
         assert loaded.predict(TEXTS).tolist() == predictor.predict(TEXTS).tolist()
         assert loaded.self_check() == predictor.self_check()
+
+
+def header_of(predictor):
+    _, header, *_ = pack(predictor._parts)
+    return json.loads(header)
+
+
+def test_a_reader_of_format_1_is_told_of_what_it_would_misread(
+    classifier, labels, numbers
+):
+    plain = header_of(classifier.predictor_)
+
+    assert plain["version"] == 1
+    assert "task" not in plain["head"]
+    assert [header_of(one)["version"] for one in (labels, numbers)] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"head": {"task": "ranking"}}, "task is 'ranking', expected one of: classif"),
+        ({"pair_encoding": "crossed"}, "pair encoding is 'crossed', expected one of"),
+        (
+            {"head": {"task": "multilabel", "rule": {"calibrator": {"method": "x"}}}},
+            "calibrator is 'x', expected one of: temperature",
+        ),
+        ({"version": 3}, "version 3, expected frostbert-predictor 1 or 2"),
+    ],
+)
+def test_words_of_a_later_version_are_refused(labels, change, said):
+    _, header, *sections = pack(labels._parts)
+    changed = json.dumps({**json.loads(header), **change})
+
+    with pytest.raises(ArtifactError, match=said):
+        unpack(hashlib.sha256(changed.encode()).hexdigest(), changed, sections)
 
 
 def test_the_rebuilt_pipeline_gives_the_same(labels, numbers):

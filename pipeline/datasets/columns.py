@@ -220,7 +220,8 @@ def find_column(
     near = difflib.get_close_matches(wanted.lower(), lower, n=1)
     hint = f"Did you mean {lower[near[0]]!r}? " if near else ""
     raise DataError(
-        f"Column {shown(wanted)} not found in {raw.path} (columns: {described(raw)}). {hint}Pass --{option} NAME."
+        f"Column {shown(wanted)} not found in {raw.path} (columns: {described(raw)}). {hint}Pass --{option} NAME"
+        f"{', or A,B for two texts a row' if option == 'text-column' else ''}."
     )
 
 

@@ -131,7 +131,8 @@ def _class_of(head: Head, outputs: NDArray[np.float64], label: str | int | None)
     for k, name in enumerate(head.classes):
         if name == label:
             return k
-    known = ", ".join(map(str, head.classes[:10]))
+    known = ", ".join(map(str, head.classes[:20]))
+    known += ", …" if len(head.classes) > 20 else ""
     raise ConfigError(
         f"label is {shown(label)}, none of the classes ({known}). Pass one of predictor.classes_."
     )

@@ -35,7 +35,9 @@ logger = logging.getLogger(__name__)
 Rows = str | Iterable[str] | Iterable[Sequence[str]]  # texts, or pairs of them
 
 
-LEAVE_OUT = "Compare predict_proba of the pair with that of the pair without a word."
+LEAVE_OUT = (
+    "Compare decision_function of the pair with that of the pair without a word."
+)
 OWN_RUN = "Train on one of the two columns, and ask that run."
 
 
@@ -229,6 +231,11 @@ class Predictor:
             return np.maximum(counts[0::2], counts[1::2])
         return counts
 
+    @property
+    def abstains(self) -> bool:
+        """Whether there are texts that it gives no label, as it is not sure enough of them."""
+        return self._loaded_head().may_abstain
+
     def _refuse_pairs(self, verb: str, instead: str) -> None:
         if self.pair_encoding is not None:
             raise ConfigError(
@@ -352,8 +359,8 @@ class Predictor:
         ----------
         text : str
         label : str or int, optional
-            The class whose score is explained; None: of two classes the second, of more the most probable one. A
-            regression has none.
+            The class whose score is explained; None: of two classes the second, of more the predicted one, of several
+            labels a text the most probable one. A regression has none.
         artifacts : str or Path, optional
             The folder of the run that made this predictor: the training texts most like `text` are then told, too.
 
@@ -398,11 +405,13 @@ class Predictor:
         from pipeline.predictor.explanation import Explanation
         from pipeline.predictor.look import look
 
-        if self.task != "classification":
-            raise ConfigError(
-                f"The page shows how one class is chosen, and this predictor is of {self.task}. Call explain."
-            )
         self._refuse_pairs("look", LEAVE_OUT)
+        if self.task != "classification":
+            kind = {"multilabel": "several labels a text", "regression": "numbers"}
+            raise ConfigError(
+                f"The page shows how one class is chosen, and this predictor gives {kind[self.task]}. "
+                "Its contributions are all that explain tells."
+            )
         explanation = (
             text
             if isinstance(text, Explanation)

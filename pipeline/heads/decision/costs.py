@@ -79,7 +79,13 @@ def read_costs(path: Path) -> Costs:
     names = tuple(lines[0][1:]) if lines else ()
     rows = {line[0]: line[1:] for line in lines[1:]}
     is_square = len(lines) - 1 == len(rows) == len(set(names)) == len(names) > 1
-    if not is_square or set(rows) != set(names):
+    if is_square and set(rows) != set(names):
+        odd = ", ".join(map(shown, sorted(set(rows) ^ set(names))[:5]))
+        raise ConfigError(
+            f"--costs {path} names other classes in its first column than in its first line: {odd}. Name each class in "
+            "both."
+        )
+    if not is_square:
         raise ConfigError(
             f"--costs {path} is no square table: expected the answered classes in the first line, after an empty cell, "
             "and the same ones, the true, in the first column. Name each class once in both."
