@@ -21,6 +21,7 @@ from pipeline.errors import DataError, shown
 from pipeline.pairs import Text, are_pairs, texts_in
 
 MIN_WORDS = 3  # shorter texts are contained in others by chance
+ROWS_A_BIN = 10  # so that each has rows for every side
 N_BINS = 10  # of numbers, where every side is to have small ones and large ones
 BETWEEN = "\x1f"  # the unit separator: white space, so in no normalised text
 Label = int | str | float | tuple[str, ...]
@@ -155,7 +156,8 @@ def strata_of(labels: Sequence[Label]) -> list[tuple[object, ...]]:
     first = labels[0] if labels else ""
     if isinstance(first, float):
         values = np.array(labels, dtype=np.float64)
-        cuts = np.unique(np.quantile(values, np.arange(1, N_BINS) / N_BINS))
+        n_bins = max(1, min(N_BINS, len(values) // ROWS_A_BIN))
+        cuts = np.unique(np.quantile(values, np.arange(1, n_bins) / n_bins))
         return [(i,) for i in np.searchsorted(cuts, values, "right").tolist()]
     if isinstance(first, tuple):
         return [(*names, ()) for names in labels if isinstance(names, tuple)]

@@ -108,8 +108,8 @@ def _verify(options: Options) -> int:
     if found.damage:
         n = len(found.damage)
         print(
-            f"{checked}: {n} finding{'s'[: n != 1]}. Run the same luigi command again: what is damaged is set aside "
-            "and built again."
+            f"{checked}: {n} finding{'s'[: n != 1]}. Move away what is named, and run the same luigi command again: "
+            "it is made again."
         )
         return 1
     print(f"{checked}: all as written.")

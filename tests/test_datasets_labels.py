@@ -222,7 +222,7 @@ def test_numbers_are_classes_where_it_is_asked_for():
 def test_what_is_no_plain_finite_number_is_refused_with_its_line(cell):
     rows = MEASURES + f"last\t{cell}\n"
 
-    with pytest.raises(DataError, match="expected a number: lines 25"):
+    with pytest.raises(DataError, match=r"expected a number up to 1e\+100: lines 25"):
         make(DatasetSpec(task="regression"), train=opened(rows))
 
 
@@ -370,3 +370,40 @@ def test_a_text_that_slipped_into_the_labels_is_refused_for_several_labels_too()
             DatasetSpec(task="multilabel"),
             train=opened(rows, "txt", separator=";", header="no"),
         )
+
+
+@pytest.mark.parametrize("bad", ["yes", "2", "nan"])
+def test_a_flag_that_is_none_is_refused_wherever_it_stands(bad):
+    rows = [f"{i}\tt{i}\t{i % 2}\t{i % 3 // 2}" for i in range(40)]
+    rows[7] = f"7\tt7\t{bad}\t0"
+
+    with pytest.raises(DataError, match=rf"such as '{bad}', expected 0 or 1: lines 9"):
+        make(train=opened("id\ttweet\tjoy\tfear\n" + "\n".join(rows)))
+
+
+def test_half_a_character_in_one_of_several_labels_is_refused():
+    with pytest.raises(DataError, match="holds half a character"):
+        make(train=typed(["a", "b"], [["a\ud800"], ["b"]]))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([0.5, 1e101], r"expected a number up to 1e\+100: lines 2"),
+        ([0.0, 1e-300], "differ by 1e-300 at most, expected 1e-100 or more"),
+    ],
+)
+def test_numbers_that_cannot_be_computed_with_are_refused(values, said):
+    with pytest.raises(DataError, match=said):
+        make(DatasetSpec(task="regression"), train=typed(["a", "b"], values))
+
+
+def test_many_columns_of_flags_are_no_ids():
+    generator = np.random.default_rng(0)
+    flags = {f"l{j}": generator.integers(0, 2, 40).tolist() for j in range(30)}
+    texts = [f"text {i}" for i in range(40)]
+    raw = typed(texts, list(range(40)), **flags)
+
+    _, ledger = make(DatasetSpec(label_column=",".join(flags)), train=raw)
+
+    assert len(ledger["label_names"]) == 30

@@ -300,7 +300,7 @@ def test_classes_that_are_numbers_have_costs_too(costs_file):
         ("", "no square table"),
         (",a\na,0\n", "no square table"),
         (",a,b\na,0,1\n", "no square table"),
-        (",a,b\na,0,1\nc,1,0\n", "no square table"),
+        (",a,b\na,0,1\nc,1,0\n", "names other classes .*: 'b', 'c'"),
         (",a,a\na,0,1\na,0,1\n", "no square table"),
         (",a,b\na,0,1\nb,1\n", "expected 2 numbers"),
         (",a,b\na,0,x\nb,1,0\n", "expected 2 numbers"),
@@ -309,6 +309,20 @@ def test_classes_that_are_numbers_have_costs_too(costs_file):
     ],
 )
 def test_a_file_that_is_no_table_of_costs_is_refused(costs_file, text, said):
+    with pytest.raises(ConfigError, match=said):
+        read_costs(costs_file(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (",neg,pos\nneg,0,0\npos,0,0\n", "answering 'neg' never costs more"),
+        (",neg,pos\nneg,1,1\npos,5,0\n", "answering 'pos' never costs more"),
+        (",neg,pos\nneg,0,1e308\npos,1e308,0\n", "expected 2 numbers"),
+        (f",neg,pos\nneg,0,{'1' * 140_000}\npos,1,0\n", "is no CSV"),
+    ],
+)
+def test_costs_that_cannot_be_meant_are_refused(costs_file, text, said):
     with pytest.raises(ConfigError, match=said):
         read_costs(costs_file(text))
 

@@ -17,6 +17,7 @@ from sklearn.metrics import (
 from pipeline.evaluation import resampling
 from pipeline.evaluation.calibration import calibration
 from pipeline.evaluation.histograms import score_histograms
+from pipeline.evaluation.label_issues import label_set_issues
 from pipeline.evaluation.labels import ScoredLabels
 from pipeline.evaluation.metrics import differences, figures, measure, points
 from pipeline.evaluation.per_class import per_class
@@ -234,3 +235,16 @@ def test_histograms_tell_rows_with_a_label_from_rows_without():
         scored.y.sum(),
         (~scored.y).sum(),
     ]
+
+
+def test_labels_that_never_vary_raise_no_doubts():
+    generator = np.random.default_rng(0)
+    y = generator.random((60, 3)) < 0.5
+    proba = np.where(y, 0.9, 0.1)
+    proba[5, 0] = 1 - proba[5, 0]
+    expected = label_set_issues(y, proba)
+    always = np.ones((60, 1))
+
+    found = label_set_issues(np.hstack([y, always > 0]), np.hstack([proba, always]))
+
+    assert found.tolist() == expected.tolist() == [5]

@@ -1,6 +1,7 @@
 """Predictors of several labels a text, and of numbers."""
 
 import hashlib
+import io
 import json
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from pipeline.heads.fit import fit_task
 from pipeline.heads.head import ARRAYS
 from pipeline.predictor.file import pack, save_predictor, unpack
 from pipeline.predictor.predictor import Predictor
+from pipeline.predictor.writers import CsvWriter
 from tasks import cli
 from tests.conftest import review_rows
 from tests.test_heads_tasks import InMemory
@@ -235,3 +237,13 @@ def test_the_command_writes_numbers(numbers, tmp_path):
     assert rows["label"].tolist() == pytest.approx(expected)
     assert objects["label"].tolist() == pytest.approx(expected)
     assert table["label"].to_pylist() == pytest.approx(expected)
+
+
+def test_names_with_the_sign_between_labels_make_a_list():
+    stream = io.BytesIO()
+    writer = CsvWriter(stream, ["label"])
+
+    writer.write({"label": [("a|b",), ("a", "b"), ("c",)]})
+
+    found = pd.read_csv(io.BytesIO(stream.getvalue()), keep_default_na=False)
+    assert found["label"].tolist() == ['["a|b"]', "a|b", "c"]

@@ -485,3 +485,15 @@ def test_sets_and_numbers_of_texts_that_belong_together_stay_together():
 
         assert (7 in fit) == (50 in fit)
         assert (7 in test) == (50 in test)
+
+
+@pytest.mark.parametrize("n", [2, 3, 8])
+def test_a_few_numbers_can_be_split(n):
+    texts = [f"word{i} stands alone" for i in range(n)]
+
+    fit, test = random_split(
+        texts, [i / 2 for i in range(n)], test_fraction=0.25, seed=1
+    )
+
+    assert len(test) == max(1, n // 4)
+    assert len(fit) + len(test) == n

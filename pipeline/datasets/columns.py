@@ -10,6 +10,7 @@ from pipeline.datasets.raw import RawTable, is_missing
 from pipeline.datasets.text import LABEL_NAMES, TEXT_NAMES
 from pipeline.errors import DataError, shown
 
+MOST = 0.9  # of a column's first cells are 0 or 1 where it is meant to be a label
 MANY_COLUMNS = 50  # as many as a message lists
 PAIR_SIGN = ","  # between the names of the two columns of a pair
 
@@ -113,9 +114,9 @@ def _flags(raw: RawTable, besides: Sequence[str | None]) -> list[str]:
 
 
 def _are_flags(cells: Sequence[Any]) -> bool:  # Any: cells
-    """Tell whether cells are zeros and ones, but for missing ones, which are refused later by their line."""
+    """Tell whether cells are zeros and ones but for a few, which are refused later by their line."""
     given = [cell for cell in cells if not is_missing(cell) and cell != ""]
-    return bool(given) and all(map(is_flag, given))
+    return sum(map(is_flag, given)) >= max(1, MOST * len(given))
 
 
 def _label_columns(raw: RawTable, names: list[str], task: str) -> LabelColumns:

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 from pipeline.datasets.raw import Cells, Lines, RawTable, is_missing
@@ -22,6 +21,7 @@ HIDDEN, LOW = -1.0, "low"  # the same among numbers, unless train has some as lo
 INT64 = 2**63
 SEPARATORS = ("|", ";", ",")  # of labels in one cell; the first that occurs
 MANY_VALUES = 10  # texts that are fractions of more kinds are a measure, of fewer they may be classes
+LARGEST = 1e100  # of a number: sums of squares of more are infinite
 YES_OR_NO = {"0": False, "1": True, "0.0": False, "1.0": True}
 
 
@@ -113,7 +113,7 @@ def _flag(cell: Any) -> bool | None:  # Any: a cell
 
 
 def _number(cell: Any) -> float | None:  # Any: a cell
-    """Return a cell as a finite number; None if it is none."""
+    """Return a cell as a number whose square can be computed with; None if it is none."""
     if isinstance(cell, bool) or not isinstance(cell, (int, float, str)):
         return None
     try:
@@ -122,7 +122,7 @@ def _number(cell: Any) -> float | None:  # Any: a cell
         return None
     # float() also takes 1_000 and full-width digits
     is_plain = not isinstance(cell, str) or (cell.isascii() and "_" not in cell)
-    return number if isfinite(number) and is_plain else None
+    return number if abs(number) <= LARGEST and is_plain else None
 
 
 class LabelReader:
@@ -306,7 +306,9 @@ class NumberReader(LabelReader):
     def refuse(self) -> None:
         """Raise for the first kind of bad label."""
         super().refuse()
-        self._refuse_bad("a number", "Mend them, or pass --task classification.")
+        self._refuse_bad(
+            f"a number up to {LARGEST:g}", "Mend them, or pass --task classification."
+        )
 
     def could_be(self, cell: str, counts: "Counter[Label]") -> bool:
         """Tell whether a text is a number."""

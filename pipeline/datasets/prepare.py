@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 Json = dict[str, Any]  # Any: JSON values
 # Labels that train lacks may stand on fewer than this share of a split's rows; they count as wrong.
 RARE_SHARE = 0.01
+SMALLEST_RANGE = 1e-100  # of numbers: squares of less are 0
 MANY_ROWS = 20  # from here on, labels that hardly ever repeat are refused
 
 
@@ -158,10 +159,16 @@ def _check_labels(ledger: Ledger, labels: LabelColumns) -> None:
 
 def _check_values(ledger: Ledger) -> None:
     values = ledger.values["train"]
-    if min(values) == max(values):
+    low, high = min(values), max(values)
+    if low == high:
         raise DataError(
-            f"All {len(values):,} training rows have the value {values[0]:g}; there is nothing to learn. "
+            f"All {len(values):,} training rows have the value {low:g}; there is nothing to learn. "
             "Check --label-column, or raise --limit."
+        )
+    if high - low < SMALLEST_RANGE:
+        raise DataError(
+            f"The values of the {len(values):,} training rows differ by {high - low:.2g} at most, expected "
+            f"{SMALLEST_RANGE:g} or more to compute with. Multiply them."
         )
 
 
@@ -179,7 +186,7 @@ def _check_sets(ledger: Ledger, labels: LabelColumns) -> None:
             f"No label stands on some of the {n:,} training rows and not on others; there is nothing to learn. "
             "Check --label-column, or raise --limit."
         )
-    if n >= MANY_ROWS and len(names) > n / 2:
+    if n >= MANY_ROWS and len(names) > n / 2 and len(labels.names) == 1:
         raise DataError(
             f"{len(names):,} different labels in {n:,} training rows, such as {shown(varying[0])}: ids rather than "
             "labels? Pass --label-column."

@@ -275,12 +275,20 @@ def _label_column(split: str, rows: Rows) -> pa.Array:
     try:
         return pa.array(rows.labels, _label_type(rows.labels[0]))
     except UnicodeEncodeError as error:
-        broken = (i for i, x in enumerate(rows.labels) if SURROGATE.search(str(x)))
+        broken = (i for i, x in enumerate(rows.labels) if _is_broken(x))
         i = next(broken)
         raise DataError(
             f"The label {shown(rows.labels[i])} of {split} row {rows.lines[i]:,} holds half a character (a lone "
             "surrogate). Rename the class."
         ) from error
+
+
+def _is_broken(label: Label) -> bool:
+    return bool(
+        SURROGATE.search(
+            "".join(map(str, label if isinstance(label, tuple) else [label]))
+        )
+    )
 
 
 def _text_columns(texts: Sequence[str]) -> tuple[pa.Array, pa.Array]:

@@ -56,6 +56,8 @@ def label_set_issues(
     """
     from cleanlab.multilabel_classification.filter import find_label_issues
 
+    varying = y.any(axis=0) & ~y.all(axis=0)  # of the others there is nothing to doubt
+    y, proba = y[:, varying], proba[:, varying]
     given = [np.flatnonzero(row).tolist() for row in y]
     found = find_label_issues(
         given, proba, return_indices_ranked_by="self_confidence", n_jobs=1

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 
+import numpy as np
+
 from pipeline.errors import DataError, shown
 from pipeline.pairs import Pair
 
@@ -57,7 +59,7 @@ def each_pair(pairs: Iterable[Sequence[str]]) -> Iterable[Pair]:
 
 
 def _pair(i: int, row: Sequence[str]) -> Pair:
-    is_row = not isinstance(row, (str, bytes)) and hasattr(row, "__len__")
+    is_row = isinstance(row, (tuple, list, np.ndarray))  # which have an order
     if not is_row or len(row) != 2 or not all(isinstance(x, str) for x in row):
         raise DataError(
             f"Row {i} is {type(row).__name__} {shown(row)}, expected two texts. Pass [(first, second)]."

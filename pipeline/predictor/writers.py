@@ -30,8 +30,8 @@ class Writer(Protocol):
 class CsvWriter:
     """Comma-separated values as of RFC 4180, in UTF-8, with a header; lines end in a line feed.
 
-    What is missing is an empty field; several labels stand in one, with ``|`` between them. Floats are as short as
-    gives the same float64 again; a lone surrogate is U+FFFD.
+    What is missing is an empty field; several labels stand in one, with ``|`` between them (as a JSON list if a name
+    has one). Floats are as short as gives the same float64 again; a lone surrogate is U+FFFD.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def _field(cell: str | float | bool | tuple[str, ...] | None) -> str:
     if cell is None:
         return ""
     if isinstance(cell, tuple):
-        cell = "|".join(cell)
+        cell = json.dumps(cell) if any("|" in name for name in cell) else "|".join(cell)
     if isinstance(cell, bool):
         return str(cell).lower()
     if not isinstance(cell, str):

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,8 @@ from pipeline.errors import ConfigError, shown
 from pipeline.storage import disk
 
 Classes = list[str] | list[int]
+
+LARGEST = 1e100  # of a cost: sums of more are infinite
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,13 @@ def read_costs(path: Path) -> Costs:
         raise ConfigError(
             f"--costs {path} cannot be read ({error}). Pass a CSV file in UTF-8."
         ) from error
-    lines = [
-        [cell.strip() for cell in line]
-        for line in csv.reader(io.StringIO(text))
-        if line
-    ]
+    try:
+        read = list(csv.reader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise ConfigError(
+            f"--costs {path} is no CSV: {error}. Write short fields with commas between them, and a line feed a row."
+        ) from error
+    lines = [[cell.strip() for cell in line] for line in read if line]
     names = tuple(lines[0][1:]) if lines else ()
     rows = {line[0]: line[1:] for line in lines[1:]}
     is_square = len(lines) - 1 == len(rows) == len(set(names)) == len(names) > 1
@@ -91,7 +94,20 @@ def read_costs(path: Path) -> Costs:
             "and the same ones, the true, in the first column. Name each class once in both."
         )
     table = tuple(_row(path, name, rows[name], names) for name in names)
+    _check_choice(path, names, table)
     return Costs(path.name, names, table)
+
+
+def _check_choice(
+    path: Path, names: tuple[str, ...], table: tuple[tuple[float, ...], ...]
+) -> None:
+    """Refuse costs by which one answer is the best whatever the text."""
+    for j, name in enumerate(names):
+        if all(row[j] <= min(row) for row in table):
+            raise ConfigError(
+                f"--costs {path}: answering {shown(name)} never costs more than another answer, so every text "
+                "would get it. Let each wrong answer cost more than the right one."
+            )
 
 
 def _row(
@@ -102,7 +118,7 @@ def _row(
         found = tuple(map(float, cells))
     except ValueError:
         found = ()
-    if len(found) != len(names) or not all(map(math.isfinite, found)):
+    if len(found) != len(names) or any(not abs(one) <= LARGEST for one in found):
         raise ConfigError(
             f"--costs {path}: the row of {shown(name)} is {shown(','.join(cells))}, expected {len(names)} numbers. "
             "Write one for each class of the first line."
