@@ -21,6 +21,8 @@ from sklearn.metrics import accuracy_score, f1_score, jaccard_score, log_loss
 from pipeline import load_predictor
 from pipeline.config import DecisionSpec, HeadSpec
 from pipeline.errors import ConfigError, DataError
+from pipeline.evaluation.labels import ScoredLabels
+from pipeline.evaluation.metrics import Scored, points
 from pipeline.heads.decision import calibration, fit
 from pipeline.heads.decision.abstention import min_confidence
 from pipeline.heads.decision.calibration import fit_calibrator, log_losses
@@ -29,7 +31,7 @@ from pipeline.heads.decision.costs import read_costs
 from pipeline.heads.decision.fit import Fitted
 from pipeline.heads.decision.rows import HeldOut
 from pipeline.heads.decision.rule import DecisionRule, Temperature, logit, rule_of
-from pipeline.heads.decision.thresholds import METRICS, fit_thresholds, measured
+from pipeline.heads.decision.thresholds import METRICS, _Best, fit_thresholds, measured
 from pipeline.heads.logreg import fit_head
 from pipeline.report import findings, words
 from pipeline.report.kinds import CLASSES, LABELS
@@ -45,7 +47,7 @@ LABEL_METRICS = {
     "f1_macro": lambda y, said: f1_score(y, said, average="macro", zero_division=0),
     "f1_micro": lambda y, said: f1_score(y, said, average="micro", zero_division=0),
     "jaccard": lambda y, said: jaccard_score(
-        y, said, average="samples", zero_division=0
+        y, said, average="samples", zero_division=1.0
     ),
 }
 
@@ -157,6 +159,40 @@ def test_metrics_of_classes_are_those_of_scikit_learn(metric):
     found = measured(metric, np.eye(4, dtype=bool)[answers], rows)
 
     assert found == pytest.approx(CLASS_METRICS[metric](y_of(rows), answers))
+
+
+@pytest.mark.parametrize("is_exclusive", [True, False])
+def test_macro_f1_is_that_of_the_report_where_some_classes_occur_nowhere(is_exclusive):
+    rows = classes(5, 50) if is_exclusive else labels(5, 50)
+    truth = rows.truth & (np.arange(5) < 3)
+    truth[:, 0] |= is_exclusive & ~truth.any(axis=1)
+    said, y = np.roll(truth, 1, axis=0), truth.argmax(axis=1)
+    rows = held_out(rows.proba, truth, rows.folds, is_exclusive=is_exclusive)
+
+    found = measured("f1_macro", said, rows)
+
+    scored = (
+        Scored(y, rows.proba, said.argmax(axis=1))
+        if is_exclusive
+        else ScoredLabels(truth, rows.proba, said)
+    )
+    assert found == pytest.approx(points(scored, ["f1_macro"])["f1_macro"])
+
+
+def test_the_two_best_classes_are_kept_while_scores_move():
+    random = np.random.default_rng(0)
+    scores = random.integers(0, 6, (200, 7)).astype(float)
+    best = _Best(scores.copy())
+
+    for j in [3, 0, 6, 3, 2]:
+        scores[:, j] = random.integers(0, 6, 200)
+        best.move(j, scores[:, j])
+        for without in range(7):
+            others = scores.copy()
+            others[:, without] = -np.inf
+            other, value = best.without(without)
+            assert (other == others.argmax(axis=1)).all()
+            assert (value == others.max(axis=1)).all()
 
 
 def test_thresholds_that_gain_nothing_stay_where_they_are():

@@ -65,8 +65,8 @@ def choose_rule(
         ``n``, and ``n_unknown`` of them whose class was not known to the fit that scored them: these count as errors
         where errors are promised, and nowhere else; ``n_clusters``; ``log_losses``, cross-fitted, of each calibrator,
         or None; ``gain``: a ``metric`` of the ``plain`` head, of the rule ``nested`` (each row answered by a rule
-        chosen without its fold) and ``optimistic`` (on the rows it was chosen on), or None; ``abstention``: ``coverage`` and
-        ``error`` among answered rows, nested, or None.
+        chosen without its fold) and ``optimistic`` (on the rows it was chosen on), or None; ``abstention``:
+        ``coverage`` and ``error`` among answered rows, nested, or None.
 
     Raises
     ------
