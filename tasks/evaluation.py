@@ -38,7 +38,7 @@ class EvaluateModel(
     """Figures with intervals beside the baselines', and the scored rows: ``reports/<slug>-<key>/``."""
 
     folder = "reports"
-    schema = 5
+    schema = 6
 
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:

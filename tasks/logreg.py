@@ -39,7 +39,7 @@ class FitLogReg(
     """Standardise and fit, searching C on the training rows: ``models/<slug>-<key>/``."""
 
     folder = "models"
-    schema = 5
+    schema = 6
 
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:
@@ -91,11 +91,13 @@ class FitLogReg(
 
     def build(self, draft: Draft) -> str:
         """Fit on the training rows."""
-        from pipeline.datasets.table import load_labels
+        from pipeline.datasets.table import StoredTexts, load_labels
+        from pipeline.evaluation.resampling import Clusters
         from pipeline.features.stored import StoredFeatures
         from pipeline.heads.decision.fit import Fitted, with_rule
         from pipeline.heads.fit import fit_task
         from pipeline.heads.head import save_head
+        from pipeline.report.material import texts_of
 
         split = self.upstream["split"].directory
         fit, folds = (
@@ -108,7 +110,10 @@ class FitLogReg(
         rows = stored.subset(fit)
         head = fit_task(rows, labels, self.spec, folds, task=task, names=names)
         if self.decision.given:
-            fitted = Fitted(head, rows, labels, folds, self.spec)
+            clusters = Clusters.of_texts(
+                list(texts_of(StoredTexts(dataset.directory), fit))
+            )
+            fitted = Fitted(head, rows, labels, folds, clusters.of, self.spec)
             head, draft.facts["decision"] = with_rule(fitted, self.decision, self.table)
         draft.facts["certificates"] = self._judge(head)
         save_head(head, draft.path)

@@ -442,7 +442,7 @@ class _Maker:
             "ece": of_value(0.0612, self.n, 0.011),
             "n_bins": 10,
             "bins": bins,
-            "method": "ten bins of equal width of the predicted class's probability",
+            "method": "ten bins of equal width of the most probable class's probability",
         }
 
     def decision(self) -> Json:
@@ -457,6 +457,8 @@ class _Maker:
                 "max_error": 0.05,
             },
             "n": 6_920,
+            "n_unknown": 3,
+            "n_clusters": 5_100,
             "log_losses": {
                 "none": 0.43,
                 "temperature": 0.44,
@@ -522,7 +524,7 @@ class _Maker:
         return {
             "of": "probability of positive"
             if self.k == 2
-            else "probability of the predicted class",
+            else "probability of the most probable class",
             "edges": edges.tolist(),
             "groups": [
                 {

@@ -150,3 +150,16 @@ def test_histograms_of_many_classes_part_right_and_wrong_answers():
     assert (right["name"], right["counts"][16]) == ("right", 1)
     assert (wrong["name"], wrong["counts"][12]) == ("wrong", 1)
     assert found["edges"][:3] == [0.0, 0.05, 0.1]
+
+
+def test_thresholds_do_not_make_calibrated_probabilities_look_miscalibrated():
+    random = np.random.default_rng(0)
+    score = random.random(4_000)
+    y = (random.random(4_000) < score).astype(np.int64)
+    proba = np.column_stack([1 - score, score])
+    by_threshold = Scored(y, proba, (score > 0.1).astype(np.int64))
+
+    found = calibration(by_threshold, Clusters.of_rows(4_000))
+
+    assert found == calibration(Scored(y, proba), Clusters.of_rows(4_000))
+    assert found["ece"]["ci95"][0] == 0

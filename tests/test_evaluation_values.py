@@ -212,3 +212,13 @@ def test_many_rows_are_shown_in_cells():
     assert found["is_binned"]
     assert sum(one["n"] for one in found["points"]) == len(scored)
     assert len(found["points"]) < 1_000
+
+
+def test_an_interval_of_a_mean_of_another_level_has_that_level_s_quantile():
+    values = np.random.default_rng(0).normal(size=6)
+
+    low, high = mean_interval(values, Clusters.of_rows(6), (-99, 99), 0.005)
+
+    assert (low, high) == pytest.approx(
+        t.interval(0.995, 5, values.mean(), values.std(ddof=1) / 6**0.5)
+    )

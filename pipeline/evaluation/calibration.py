@@ -26,7 +26,7 @@ def calibration(scored: Probable, clusters: Clusters) -> dict[str, Any]:
     Parameters
     ----------
     scored : Probable
-        n rows. Of classes the probability of the predicted one is looked at, and labels that no training row has count
+        n rows. Of classes the most probable one is looked at, and labels that no training row has count
         as wrong; of labels each decision, that a row has one or has it not.
     clusters : Clusters
         Of the n rows.

@@ -25,8 +25,8 @@ def score_histograms(
     -------
     dict
         ``of``, what was counted: for two classes the second one's probability, by true class (rows with an unknown
-        label are left out); for more the predicted class's, for right and for wrong answers; of several labels a row
-        those of all labels, for rows that have them and rows that do not; ``edges``; ``groups``.
+        label are left out); for more the most probable class's, for rows of that class and others; of several labels a
+        row those of all labels, for rows that have them and rows that do not; ``edges``; ``groups``.
     """
     edges = np.linspace(0, 1, N_BINS + 1).round(2)
 
@@ -47,7 +47,7 @@ def score_histograms(
             group(str(label), score[scored.y == i]) for i, label in enumerate(classes)
         ]
     else:
-        of = "probability of the predicted class"
-        right, score = scored.predicted == scored.y, scored.proba.max(axis=1)
+        of = "probability of the most probable class"
+        right, score = scored.proba.argmax(axis=1) == scored.y, scored.proba.max(axis=1)
         groups = [group("right", score[right]), group("wrong", score[~right])]
     return {"of": of, "edges": [float(edge) for edge in edges], "groups": groups}

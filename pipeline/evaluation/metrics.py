@@ -200,9 +200,14 @@ class Scored:
 
     @property
     def stated(self) -> Stated:
-        """Return the largest probability of each row, and whether the answer is right."""
-        k, of = self.proba.shape[1], "the predicted class's probability"
-        return Stated(self.proba.max(axis=1), self.right, k, of, "rows")
+        """Return the largest probability of each row, and whether the class is so, whatever the row is answered with.
+
+        Thresholds and costs may answer with another class than the most probable one, which says nothing of
+        probabilities.
+        """
+        k, of = self.proba.shape[1], "the most probable class's probability"
+        right = np.asarray(self.proba.argmax(axis=1) == self.y)
+        return Stated(self.proba.max(axis=1), right, k, of, "rows")
 
     @property
     def most_wrong(self) -> NDArray[np.int64]:

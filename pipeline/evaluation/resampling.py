@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from pipeline.pairs import Text
 from pipeline.splitting import text_groups
@@ -109,30 +109,30 @@ def ratio(value: NDArray[np.float64], of: NDArray[np.float64]) -> NDArray[np.flo
     )
 
 
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """Return the 95 % Wilson interval of a share of `n` rows."""
-    centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
-    half = (
-        Z95
-        / (1 + Z95**2 / n)
-        * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n * n))
-    )
+def wilson(share: float, n: int, level: float = 0.05) -> tuple[float, float]:
+    """Return the Wilson interval of a share of `n` rows, of 95 % unless another level is given."""
+    z = Z95 if level == 0.05 else float(ndtri(1 - level / 2))
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n * n))
     return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
 
 
 def scaled_wilson(
-    value: float, limits: tuple[float, float], n: int
+    value: float, limits: tuple[float, float], n: int, level: float = 0.05
 ) -> tuple[float, float]:
     """Return Wilson's interval of a mean of `n` values within limits: none varies more than one of both limits."""
     least, most = limits
-    low, high = wilson((value - least) / (most - least), n)
+    low, high = wilson((value - least) / (most - least), n, level)
     return least + (most - least) * low, least + (most - least) * high
 
 
 def mean_interval(
-    values: NDArray[np.float64], clusters: Clusters, limits: tuple[float, float]
+    values: NDArray[np.float64],
+    clusters: Clusters,
+    limits: tuple[float, float],
+    level: float = 0.05,
 ) -> tuple[float, float]:
-    """Return the 95 % interval of the mean of values, by Student's t over clusters of rows.
+    """Return the interval of the mean of values, by Student's t over clusters of rows.
 
     The mean is a ratio, of the clusters' sums to their sizes; its variance is that of the linearised ratio [3]_. Values
     that are all the same, or of a single cluster, do not tell how they vary; then it is `scaled_wilson`.
@@ -146,13 +146,15 @@ def mean_interval(
         Of the n rows.
     limits : (float, float)
         The least and the largest value that there can be.
+    level : float
+        Chance that the mean lies outside.
     """
     value, n = float(values.mean()), clusters.n
     sums = np.bincount(clusters.of, values - value, minlength=n)
     error = math.sqrt(n * float(sums @ sums) / max(1, n - 1)) / len(values)
     if n < 2 or error == 0:
-        return scaled_wilson(value, limits, n)
-    half = float(stdtrit(n - 1, 0.975)) * error
+        return scaled_wilson(value, limits, n, level)
+    half = float(stdtrit(n - 1, 1 - level / 2)) * error
     return max(limits[0], value - half), min(limits[1], value + half)
 
 

@@ -196,19 +196,19 @@ def measure_slices(
     if not shown:
         return []
     masks = np.stack([one.rows for one in shown], axis=1)  # (n, slices)
-    inside = _means(masks, scores, clusters)
-    outside = _means(~masks, scores, clusters)
+    level = LEVEL / len(shown)
+    inside = _means(masks, scores, clusters, level)
+    outside = _means(~masks, scores, clusters, level)
     most = scores.limits[1] - scores.limits[0]
-    limit = float(ndtri(1 - LEVEL / 2 / len(shown))) / Z95
     found = []
     for one, ours, theirs in zip(shown, inside, outside, strict=True):
         difference = ours.value - theirs.value
         down = math.hypot(ours.value - ours.low, theirs.high - theirs.value)
         up = math.hypot(ours.high - ours.value, theirs.value - theirs.low)
         interval = [max(-most, difference - down), min(most, difference + up)]
-        worse = (
-            -difference + limit * down if scores.is_error else difference + limit * up
-        )
+        lower, upper = (theirs, ours) if scores.is_error else (ours, theirs)
+        sure = math.hypot(lower.most - lower.value, upper.value - upper.least)
+        worse = lower.value - upper.value + sure
         found.append(
             {
                 "group": one.group,
@@ -235,30 +235,37 @@ class _Mean:
     value: float
     low: float
     high: float
+    least: float  # bounds at the level of all slices together
+    most: float
     n: int
     n_clusters: int
 
 
 def _means(
-    masks: NDArray[np.bool_], scores: RowScores, clusters: Clusters
+    masks: NDArray[np.bool_], scores: RowScores, clusters: Clusters, level: float
 ) -> list[_Mean]:
     """Return the mean score of the rows of each mask, masks having shape (n, slices)."""
     values = scores.values
     if values.dtype == np.bool_:
-        return _shares(masks, np.asarray(values, dtype=np.bool_), clusters)
+        return _shares(masks, np.asarray(values, dtype=np.bool_), clusters, level)
     found = []
     for mask in masks.T:
         rows = np.flatnonzero(mask)
         own, inside = clusters.subset(rows), np.asarray(values[rows], dtype=np.float64)
-        low, high = mean_interval(inside, own, scores.limits)
-        found.append(_Mean(float(inside.mean()), low, high, len(rows), own.n))
+        bounds = mean_interval(inside, own, scores.limits)
+        wide = mean_interval(inside, own, scores.limits, level)
+        found.append(_Mean(float(inside.mean()), *bounds, *wide, len(rows), own.n))
     return found
 
 
 def _shares(
-    masks: NDArray[np.bool_], right: NDArray[np.bool_], clusters: Clusters
+    masks: NDArray[np.bool_], right: NDArray[np.bool_], clusters: Clusters, level: float
 ) -> list[_Mean]:
-    """Return the share of right answers among the rows of each mask."""
+    """Return the share of right answers among the rows of each mask.
+
+    Its bounds at `level` lie further off by the ratio of normal quantiles.
+    """
+    times = float(ndtri(1 - level / 2)) / Z95
     samples = np.zeros((1, masks.shape[1]))
     if clusters.n < len(right):
         hits = (masks & right[:, None]).astype(np.float64)
@@ -271,5 +278,6 @@ def _shares(
         n, value = int(rows.sum()), float(right[rows].mean())
         n_clusters = clusters.subset(np.flatnonzero(rows)).n
         low, high = share_interval(value, n, n_clusters, samples[:, i])
-        found.append(_Mean(value, low, high, n, n_clusters))
+        wide = value - times * (value - low), value + times * (high - value)
+        found.append(_Mean(value, low, high, *wide, n, n_clusters))
     return found

@@ -33,7 +33,7 @@ def decision(inputs: ReportInputs, material: Material) -> Json | None:
             for name in OPTIONS
             if name in manifest["key_fields"]
         },
-        "n": evidence["n"],
+        **{name: evidence[name] for name in ("n", "n_unknown", "n_clusters")},
         "log_losses": evidence["log_losses"],
         **{
             name: params.get(name)

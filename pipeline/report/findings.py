@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.pages.canvas import shown
 from pipeline.report import words
-from pipeline.report.kinds import CLASSES, Kind, kind_of
+from pipeline.report.kinds import CLASSES, LABELS, Kind, kind_of
 
 Json = dict[str, Any]  # Any: JSON values
 MANY_CLASSES = 6  # above it the confusion matrix is a figure, not a table
@@ -198,10 +198,21 @@ def decision(report: Json) -> list[str]:
     """Return what the decision rule is, what it gains out of fold, and what on the scored rows."""
     section = report["decision"]
     return [
+        *_unknown(section),
         *_calibrator(section),
-        *_answers(section, are_labels=report["head"].get("task") == "multilabel"),
-        *_gain(section["gain"]),
+        *_answers(section, kind_of(report)),
+        *_gain(section["gain"], kind_of(report)),
         *_promise(section),
+    ]
+
+
+def _unknown(section: Json) -> list[str]:
+    if not section["n_unknown"]:
+        return []
+    return [
+        f"{words.counted(section['n_unknown'], 'row')} of {section['n']:,} fitted on could not be judged out of fold, "
+        "as all rows of their class belong to one fold: the rule was fitted without them, and a promise counts them as "
+        "errors."
     ]
 
 
@@ -218,26 +229,26 @@ def _calibrator(section: Json) -> list[str]:
     ]
 
 
-def _answers(section: Json, *, are_labels: bool) -> list[str]:
+def _answers(section: Json, kind: Kind) -> list[str]:
     if section["costs"]:
         return [
             "Each answer is the one of least expected cost, by the costs in the table."
         ]
     if section["thresholds"]:
-        name = words.metric(section["asked"]["thresholds"])
+        name = words.metric(section["asked"]["thresholds"], kind)
         said = (
             "a row is given every label whose probability is at least its threshold in the table."
-            if are_labels
+            if kind is LABELS
             else "each answer is the class with the largest p / t, its probability over its threshold in the table."
         )
         return [f"Thresholds were chosen for {name}: {said}"]
     return []
 
 
-def _gain(gain: Json | None) -> list[str]:
+def _gain(gain: Json | None, kind: Kind) -> list[str]:
     if gain is None:
         return []
-    name, test = words.metric(gain["metric"]), gain["test"]
+    name, test = words.metric(gain["metric"], kind), gain["test"]
     return [
         f"Out of fold, {name} is {gain['nested']:.4f} with a rule that was chosen without the row's fold, and "
         f"{gain['plain']:.4f} without one; on the rows a rule was chosen on it looks like {gain['optimistic']:.4f}.",
@@ -253,9 +264,11 @@ def _promise(section: Json) -> list[str]:
     out_of_fold = found["out_of_fold"]
     return [
         f"No answer below the confidence {section['min_confidence']:.4f}, so that the error rate among answered rows "
-        f"is at most {found['max_error']:g}, with 95 % confidence. Out of fold {100 * out_of_fold['coverage']:.1f} % "
-        f"of {section['n']:,} rows are answered, with an error rate of {out_of_fold['error']:.4f}.",
-        f"{abstention(found)} All other figures of this report count the rows without an answer, too, with the class "
+        f"is at most {found['max_error']:g}, with 95 % confidence, on rows that come as those of training do; shown "
+        "for heads fitted on four fifths of these, this one on all. Out of fold "
+        f"{100 * out_of_fold['coverage']:.1f} % of {section['n']:,} rows, which form {section['n_clusters']:,} "
+        f"clusters, are answered, with an error rate of {out_of_fold['error']:.4f}.",
+        "All other figures of this report count the rows without an answer, too, with the class "
         "that they would have been given.",
     ]
 

@@ -3,12 +3,11 @@
 from typing import Any
 
 from pipeline.encoder.certificate import name_of
-from pipeline.report.kinds import CLASSES, LABELS, kind_of
+from pipeline.report.kinds import CLASSES, Kind, kind_of
 
 Json = dict[str, Any]  # Any: JSON values
 
 NAMES = CLASSES.names
-METRICS = {**LABELS.names, **CLASSES.names, "cost": "the mean cost of an answer"}
 BASELINE_NAMES = {
     "majority": "majority class",
     "tfidf_logreg": "TF-IDF + logistic regression",
@@ -51,9 +50,9 @@ def less_is_better(report: Json) -> str:
     return " and ".join(names[key] for key in ("log_loss", "mae") if key in names)
 
 
-def metric(name: str) -> str:
-    """Return what a metric is called."""
-    return METRICS.get(name, name)
+def metric(name: str, kind: Kind) -> str:
+    """Return what a metric is called that answers of a kind of label are chosen for."""
+    return {**kind.names, "cost": "the mean cost of an answer"}.get(name, name)
 
 
 def counted(n: int, noun: str) -> str:

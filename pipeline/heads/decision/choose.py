@@ -62,39 +62,44 @@ def choose_rule(
     -------
     rule : DecisionRule
     evidence : dict of JSON values
-        ``n``; ``log_losses``, cross-fitted, of each calibrator, or None; ``gain``: a ``metric`` of the ``plain`` head,
-        of the rule ``nested`` (each row answered by a rule chosen without its fold) and ``optimistic`` (on the rows it
-        was chosen on), or None; ``abstention``: ``coverage`` and ``error`` among answered rows, nested, or None.
+        ``n``, and ``n_unknown`` of them whose class was not known to the fit that scored them: these count as errors
+        where errors are promised, and nowhere else; ``n_clusters``; ``log_losses``, cross-fitted, of each calibrator,
+        or None; ``gain``: a ``metric`` of the ``plain`` head, of the rule ``nested`` (each row answered by a rule
+        chosen without its fold) and ``optimistic`` (on the rows it was chosen on), or None; ``abstention``:
+        ``coverage`` and ``error`` among answered rows, nested, or None.
 
     Raises
     ------
     DataError
         If ``spec.max_error`` cannot be promised.
     """
-    rule = _without_abstention(rows, spec, costs)
+    known = rows.known
+    rule = _without_abstention(known, spec, costs)
 
     def fit_and_apply(others: HeldOut, proba: Proba) -> Proba:
-        found = _without_abstention(others, spec, costs)
+        found = _without_abstention(others.known, spec, costs)
         return np.hstack(_applied(found, rows.with_proba(proba)))
 
     proba, said = np.hsplit(rows.crossed(fit_and_apply), 2)
     nested = proba, said.astype(bool)
     evidence: Json = {
         "n": len(proba),
+        "n_unknown": int((~rows.is_known).sum()),
+        "n_clusters": len(np.unique(rows.clusters)),
         "log_losses": None
         if spec.calibration == "none"
-        else {name: float(losses.mean()) for name, losses in log_losses(rows).items()},
+        else {name: float(losses.mean()) for name, losses in log_losses(known).items()},
         "gain": None,
         "abstention": None,
     }
     if (metric := spec.metric) is not None:
         versions = {
-            "plain": _applied(PLAIN, rows),
-            "nested": nested,
-            "optimistic": _applied(rule, rows),
+            "plain": _applied(PLAIN, known),
+            "nested": (nested[0][rows.is_known], nested[1][rows.is_known]),
+            "optimistic": _applied(rule, known),
         }
         evidence["gain"] = {"metric": metric} | {
-            name: _value(metric, *answered, rows, costs)
+            name: _value(metric, *answered, known, costs)
             for name, answered in versions.items()
         }
     if spec.max_error:
@@ -143,7 +148,7 @@ def _abstention(
     """Return the least confidence to answer at, with coverage and error on the rows."""
     sure = confidence(proba, said.argmax(axis=1))
     is_right = np.asarray((said & rows.truth).any(axis=1))
-    lowest = min_confidence(sure, is_right, max_error)
+    lowest = min_confidence(sure, is_right, rows.clusters, max_error)
     answered = sure >= lowest
     return lowest, {
         "coverage": float(answered.mean()),

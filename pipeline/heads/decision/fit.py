@@ -29,6 +29,8 @@ class Fitted:
     labels : ndarray, shape (n,)
         int64, or object holding str, or tuples of str where a row has several.
     folds : ndarray of int8, shape (n,)
+    clusters : ndarray of int64, shape (n,)
+        Rows of one number belong together.
     spec : HeadSpec
     """
 
@@ -36,6 +38,7 @@ class Fitted:
     features: FeatureRows
     labels: NDArray[Any]  # Any: see above
     folds: NDArray[np.int8]
+    clusters: NDArray[np.int64]
     spec: HeadSpec
 
 
@@ -92,7 +95,21 @@ def held_out(fitted: Fitted) -> HeldOut:
             "A decision rule cannot be chosen: texts that belong together stay in one fold, and without one of the "
             "folds a single class is left. Add texts, or leave the option out."
         )
-    if head.task == "multilabel":
-        return HeldOut(proba, targets, folds, is_exclusive=False)
-    truth = targets[:, None] == np.arange(len(head.classes))
-    return HeldOut(proba, truth, folds, is_exclusive=True)
+    is_exclusive = head.task == "classification"
+    return HeldOut(
+        proba,
+        targets[:, None] == np.arange(len(head.classes)) if is_exclusive else targets,
+        folds,
+        fitted.clusters[rows],
+        is_known=_known(targets, folds) if is_exclusive else np.ones(len(rows), bool),
+        is_exclusive=is_exclusive,
+    )
+
+
+def _known(y: NDArray[np.int64], folds: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """Return which rows have a class that other folds have, too, shape (n,)."""
+    found = np.zeros(len(y), dtype=bool)
+    for fold in np.unique(folds):
+        is_out = folds == fold
+        found[is_out] = np.isin(y[is_out], y[~is_out])
+    return found

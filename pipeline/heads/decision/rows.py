@@ -22,6 +22,11 @@ class HeldOut:
     truth : ndarray of bool, shape (n, k)
         Which classes or labels a row has.
     folds : ndarray of int8, shape (n,)
+    clusters : ndarray of int64, shape (n,)
+        Rows of one number belong together.
+    is_known : ndarray of bool, shape (n,)
+        Whether the fit that scored a row knew its class: else the class has probability 0, which says nothing of what a
+        head makes of rows that it can get right.
     is_exclusive : bool
         Whether a row has one class of k, not any number of labels.
     """
@@ -29,7 +34,25 @@ class HeldOut:
     proba: Proba
     truth: Truth
     folds: NDArray[np.int8]
+    clusters: NDArray[np.int64]
+    is_known: NDArray[np.bool_]
     is_exclusive: bool
+
+    def where(self, wanted: NDArray[np.bool_]) -> "HeldOut":
+        """Return some of the rows."""
+        return replace(
+            self,
+            proba=self.proba[wanted],
+            truth=self.truth[wanted],
+            folds=self.folds[wanted],
+            clusters=self.clusters[wanted],
+            is_known=self.is_known[wanted],
+        )
+
+    @property
+    def known(self) -> "HeldOut":
+        """Return the rows whose class was known."""
+        return self.where(self.is_known)
 
     def with_proba(self, proba: Proba) -> "HeldOut":
         """Return the same rows with other probabilities."""
@@ -46,12 +69,6 @@ class HeldOut:
         places, found = [], []
         for fold in np.unique(self.folds).tolist():
             is_out = self.folds == fold
-            others = replace(
-                self,
-                proba=self.proba[~is_out],
-                truth=self.truth[~is_out],
-                folds=self.folds[~is_out],
-            )
             places.append(np.flatnonzero(is_out))
-            found.append(fit_and_apply(others, self.proba[is_out]))
+            found.append(fit_and_apply(self.where(~is_out), self.proba[is_out]))
         return np.asarray(np.concatenate(found)[np.argsort(np.concatenate(places))])

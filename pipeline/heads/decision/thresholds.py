@@ -52,12 +52,13 @@ def measured(metric: str, said: Truth, rows: HeldOut) -> float:
     """
     truth = rows.truth
     hits, total = said & truth, said.sum(axis=0) + truth.sum(axis=0)
-    if metric == "f1_macro":
-        return float(_ratio(2 * hits.sum(axis=0), total).mean())
+    if metric == "f1_macro":  # of those that occur, as 0 / 0 says nothing of the others
+        f1 = _ratio(2 * hits.sum(axis=0), total)
+        return float(f1[total > 0].mean()) if total.any() else 0.0
     if metric == "f1_micro":
         return 2 * int(hits.sum()) / max(1, int(total.sum()))
     if metric == "jaccard":
-        return float(_ratio(hits.sum(axis=1), (said | truth).sum(axis=1)).mean())
+        return float(_jaccard(hits.sum(axis=1), (said | truth).sum(axis=1)).mean())
     is_right = hits.any(axis=1) if rows.is_exclusive else said == truth
     return float(is_right.mean())
 
@@ -65,6 +66,11 @@ def measured(metric: str, said: Truth, rows: HeldOut) -> float:
 def _ratio(value: Counts, of: Counts) -> Values:
     """Return ``value / of``, and 0 where that is 0 / 0."""
     return np.asarray(value / np.maximum(of, 1), dtype=np.float64)
+
+
+def _jaccard(both: Counts, either: Counts) -> Values:
+    """Return ``both / either``, and 1 of two empty sets, which are equal."""
+    return np.where(either > 0, _ratio(both, either), 1.0)
 
 
 def _cut(ranked: Values, objective: Values, now: float) -> float:
@@ -101,19 +107,54 @@ def _of_classes(metric: str, proba: Proba, y: NDArray[np.int64]) -> list[float]:
     k = proba.shape[1]
     logs, log_t = np.log(proba), np.zeros(k)
     gains = {"accuracy": _accuracy_gains, "f1_macro": _f1_gains}[metric]
+    best = _Best(logs.copy())
 
     def step(j: int) -> None:
-        scores = logs - log_t
-        scores[:, j] = -np.inf
-        other = scores.argmax(axis=1)
-        lead = logs[:, j] - scores[np.arange(len(y)), other]
+        other, score = best.without(j)
+        lead = logs[:, j] - score
         order = np.argsort(-lead, kind="stable")
         objective = gains(j, y[order], other[order], k)
-        log_t[j] = _cut(lead[order], objective, log_t[j])
+        before, log_t[j] = log_t[j], _cut(lead[order], objective, log_t[j])
+        if log_t[j] != before:
+            best.move(j, logs[:, j] - log_t[j])
 
     _go_round(step, [1] if k == 2 else range(k), log_t)
     t = np.exp(log_t - log_t.max())
     return [float(value) for value in t / t.sum()]
+
+
+class _Best:
+    """The best and the second best class of each row, kept while scores of one class after the other change.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape (n, k)
+        Its own from now on.
+    """
+
+    def __init__(self, scores: Values) -> None:
+        self._scores = scores
+        self._two = np.empty((len(scores), 2), dtype=np.int64)
+        self._find(np.arange(len(scores)))
+
+    def _find(self, rows: NDArray[np.int64]) -> None:
+        part = self._scores[rows]
+        here = np.arange(len(rows))
+        self._two[rows, 0] = part.argmax(axis=1)
+        part[here, self._two[rows, 0]] = -np.inf
+        self._two[rows, 1] = part.argmax(axis=1)
+
+    def without(self, j: int) -> tuple[NDArray[np.int64], Values]:
+        """Return the best class but `j` of each row, the first one of equals, and its score, both (n,)."""
+        other = np.where(self._two[:, 0] == j, self._two[:, 1], self._two[:, 0])
+        return other, self._scores[np.arange(len(other)), other]
+
+    def move(self, j: int, scores: Values) -> None:
+        """Take other scores of class `j`; only rows where it is, or comes, among the two best are looked at again."""
+        second = self._scores[np.arange(len(scores)), self._two[:, 1]]
+        is_near = (self._two == j).any(axis=1) | (scores >= second)
+        self._scores[:, j] = scores
+        self._find(np.flatnonzero(is_near))
 
 
 def _go_round(
@@ -168,31 +209,64 @@ def _of_labels(metric: str, proba: Proba, truth: Truth) -> list[float]:
     """Return a threshold for each label, found in log odds."""
     scores = logit(proba)
     cuts = np.zeros(proba.shape[1])
+    orders = np.argsort(-scores, axis=0, kind="stable")
+    counts = _Counts.of(scores > cuts, truth)
 
     def step(j: int) -> None:
-        order = np.argsort(-scores[:, j], kind="stable")
-        objective = _label_objective(metric, j, scores > cuts, truth, order)
+        order, own = orders[:, j], truth[:, j]
+        others = counts.without(scores[:, j] > cuts[j], own)
+        objective = _label_objective(metric, own[order], others, order)
         cuts[j] = _cut(scores[order, j], objective, cuts[j])
+        counts.put(others, scores[:, j] > cuts[j], own)
 
     _go_round(step, range(len(cuts)), cuts)
     return [float(value) for value in logistic(cuts)]
 
 
+class _Counts:
+    """Of each row, how many labels stand in truth and answer both, and in either, shape (n,) each."""
+
+    def __init__(self, both: NDArray[np.int64], either: NDArray[np.int64]) -> None:
+        self.both, self.either = both, either
+
+    @classmethod
+    def of(cls, said: Truth, truth: Truth) -> "_Counts":
+        return cls((said & truth).sum(axis=1), (said | truth).sum(axis=1))
+
+    def without(self, said: Truth, own: Truth) -> "_Counts":
+        """Return the counts of all labels but one, of which `said` and `own`, its truth, are the columns."""
+        return _Counts(self.both - (said & own), self.either - (said | own))
+
+    def put(self, others: "_Counts", said: Truth, own: Truth) -> None:
+        """Take the counts of the others, and add a label to them."""
+        self.both = others.both + (said & own)
+        self.either = others.either + (said | own)
+
+
 def _label_objective(
-    metric: str, j: int, said: Truth, truth: Truth, order: NDArray[np.int64]
+    metric: str, own: Truth, others: _Counts, order: NDArray[np.int64]
 ) -> Values:
-    """Return the metric, but for a constant, when label `j` is said of the first s rows in `order`, (n + 1,)."""
-    own = truth[order, j]
+    """Return the metric, but for a constant, when a label is said of the first s rows, (n + 1,).
+
+    Parameters
+    ----------
+    metric : str
+    own : ndarray of bool, shape (n,)
+        Which rows have the label, in `order`.
+    others : _Counts
+        Of the other labels, of the rows as they are.
+    order : ndarray of int64, shape (n,)
+    """
     if metric == "f1_macro":
         return _f1_by_count(own, int(own.sum()))
     hits = np.concatenate([[0], np.cumsum(own)])
-    others = np.delete(said, j, axis=1), np.delete(truth, j, axis=1)
-    if metric == "f1_micro":
-        size = int(others[0].sum()) + int(truth.sum()) + np.arange(len(hits))
-        return _ratio(2.0 * (int((others[0] & others[1]).sum()) + hits), size)
+    if metric == "f1_micro":  # both + either is what is said and what is true
+        size = int((others.both + others.either).sum() + own.sum())
+        return _ratio(
+            2.0 * (int(others.both.sum()) + hits), size + np.arange(len(hits))
+        )
     if metric == "jaccard":
-        both = (others[0] & others[1]).sum(axis=1)[order]
-        either = (others[0] | others[1]).sum(axis=1)[order]
-        change = _ratio(both + own, either + 1) - _ratio(both, either + own)
+        both, either = others.both[order], others.either[order]
+        change = _jaccard(both + own, either + 1) - _jaccard(both, either + own)
         return np.concatenate([[0.0], np.cumsum(change)]) / len(own)
-    return np.asarray((2 * hits - np.arange(len(hits))) / truth.size)
+    return np.asarray((2 * hits - np.arange(len(hits))) / len(own))
