@@ -33,6 +33,7 @@ from pipeline.heads.decision.rows import HeldOut
 from pipeline.heads.decision.rule import DecisionRule, Temperature, logit, rule_of
 from pipeline.heads.decision.thresholds import METRICS, _Best, fit_thresholds, measured
 from pipeline.heads.logreg import fit_head
+from pipeline.predictor.explanation import UNSURE
 from pipeline.report import findings, words
 from pipeline.report.kinds import CLASSES, LABELS
 from tasks.compare import compare
@@ -779,6 +780,18 @@ def test_reports_say_once_how_the_promise_is_kept(job, name):
 def test_metrics_that_a_rule_was_chosen_for_are_called_as_those_of_its_kind():
     assert words.metric("accuracy", LABELS) == "label accuracy"
     assert words.metric("accuracy", CLASSES) == "accuracy"
+
+
+def test_an_explanation_says_where_the_predictor_gives_no_answer(job):
+    predictor = predictor_of(job, "unsure")
+    texts = [text for text, _ in RARE]
+    is_none = [label is None for label in predictor.predict(texts)]
+
+    for wanted in (True, False):
+        why = predictor.explain(texts[is_none.index(wanted)])
+        assert why.abstains == wanted
+        assert (UNSURE in str(why)) == wanted
+        assert (UNSURE in why.to_html()) == wanted
 
 
 def test_coverage_and_error_are_those_of_the_scored_rows(job):

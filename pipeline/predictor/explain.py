@@ -100,6 +100,7 @@ def explain(
         max_length=encoder.spec.max_length,
         nearest=nearest,
         nearest_note=note,
+        abstains=bool(head.abstains(outputs)[0]),
     )
 
 

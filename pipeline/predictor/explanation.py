@@ -12,6 +12,7 @@ EXACT, OCCLUSION = "exact", "occlusion"
 N_WORDS = 12  # in the text form
 BAR = 24  # signs of the longest bar there
 CUT_CHARS = 300  # shown of what was cut off
+UNSURE = "It is not sure enough: the predictor gives no answer to this text."
 ROUNDING = 0.0005  # of the score: less is not shown
 
 
@@ -75,6 +76,8 @@ class Explanation:
         The training texts most like it; empty where none were asked for or found.
     nearest_note : str or None
         Why none were found, where they were asked for.
+    abstains : bool
+        Whether `Predictor.predict` gives no answer to the text, as `predicted` is not sure enough.
     """
 
     text: str
@@ -91,6 +94,7 @@ class Explanation:
     max_length: int
     nearest: tuple[TrainingText, ...] = ()
     nearest_note: str | None = None
+    abstains: bool = False
 
     @property
     def remainder(self) -> float | None:
@@ -119,6 +123,11 @@ class Explanation:
     def explained(self) -> str:
         """Return what the contributions speak for."""
         return "a larger number" if self.label is None else str(self.label)
+
+    @property
+    def unsure_said(self) -> str:
+        """Return in a sentence that the predictor gives no answer."""
+        return UNSURE
 
     @property
     def method_said(self) -> str:
@@ -182,6 +191,7 @@ class Explanation:
         )
         lines = [
             f"{readable(self.answer)} is predicted{of_label}.",
+            *([UNSURE] if self.abstains else []),
             self.method_said,
             *self._bars(),
         ]
