@@ -97,7 +97,6 @@ class FitLogReg(
         from pipeline.heads.decision.fit import Fitted, with_rule
         from pipeline.heads.fit import fit_task
         from pipeline.heads.head import save_head
-        from pipeline.report.material import texts_of
 
         split = self.upstream["split"].directory
         fit, folds = (
@@ -110,9 +109,7 @@ class FitLogReg(
         rows = stored.subset(fit)
         head = fit_task(rows, labels, self.spec, folds, task=task, names=names)
         if self.decision.given:
-            clusters = Clusters.of_texts(
-                list(texts_of(StoredTexts(dataset.directory), fit))
-            )
+            clusters = Clusters.of_texts(list(StoredTexts(dataset.directory).of(fit)))
             fitted = Fitted(head, rows, labels, folds, clusters.of, self.spec)
             head, draft.facts["decision"] = with_rule(fitted, self.decision, self.table)
         draft.facts["certificates"] = self._judge(head)

@@ -38,6 +38,7 @@ from pipeline.report import findings, words
 from pipeline.report.kinds import CLASSES, LABELS
 from tasks.compare import compare
 from tests.conftest import BIN, Job, review_rows, write_tsv
+from tests.test_heads_tasks import InMemory
 
 CLASS_METRICS = {
     "accuracy": accuracy_score,
@@ -483,26 +484,14 @@ def test_rows_of_a_class_that_stands_in_one_fold_are_known_to_no_fit():
     y = np.array(["a", "b", "c"], dtype=object)[np.arange(60) % 2]
     y[[0, 5]] = "c"  # both in fold 0
     spec = HeadSpec(C=1.0)
-    fitted = Fitted(fit_head(x, y, spec, folds), Rows(x), y, folds, np.arange(60), spec)
+    fitted = Fitted(
+        fit_head(x, y, spec, folds), InMemory(x), y, folds, np.arange(60), spec
+    )
 
     found = fit.held_out(fitted)
 
     assert np.flatnonzero(~found.is_known).tolist() == [0, 5]
     assert found.proba[[0, 5], 2].tolist() == [0, 0]
-
-
-class Rows:
-    """Features in memory, as `FeatureRows`."""
-
-    def __init__(self, values):
-        self._values = values
-        self.dim = values.shape[1]
-
-    def __len__(self):
-        return len(self._values)
-
-    def take(self, rows):
-        return self._values[rows]
 
 
 def test_the_more_rows_the_nearer_the_promise():

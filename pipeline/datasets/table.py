@@ -177,6 +177,14 @@ class StoredTexts:
                     yield at, _texts_of(batch)
                     at += batch.num_rows
 
+    def of(self, rows: NDArray[np.int64]) -> Iterator[Text]:
+        """Yield the texts of some rows, in the table's order; `rows` are to be ascending."""
+        wanted = np.zeros(len(self), dtype=bool)
+        wanted[rows] = True
+        for begin, block in self.blocks(wanted):
+            for i in np.flatnonzero(wanted[begin : begin + len(block)]).tolist():
+                yield block[i]
+
     def at(self, rows: Sequence[int]) -> list[StoredRow]:
         """Return some rows, in the order of their numbers in `rows`; only their parts of the file are read."""
         found: dict[int, StoredRow] = {}

@@ -113,7 +113,7 @@ class Material:
         labels = load_labels(inputs.dataset)
         features = StoredFeatures.of(inputs.features, inputs.root)
         table = StoredTexts(inputs.dataset)
-        texts = list(texts_of(table, test))
+        texts = list(table.of(test))
         y = targets_of(labels[test], head.task, head.classes)
         return cls(
             head=head,
@@ -162,7 +162,7 @@ class Material:
 
     def fit_texts(self) -> Iterator[Text]:
         """Yield the texts of the rows in `fit`."""
-        return texts_of(self.table, self.fit)
+        return self.table.of(self.fit)
 
     def standardised(self, rows: Rows) -> NDArray[np.float64]:
         """Return features of rows of the data set as the head sees them, shape (m, d)."""
@@ -201,22 +201,6 @@ def answered_by(
     if head.rule is None:
         return scored_of(y, outputs)
     return scored_of(y, outputs, head.decide(outputs))
-
-
-def texts_of(table: StoredTexts, rows: Rows) -> Iterator[Text]:
-    """Yield the texts of rows in the table's order.
-
-    Parameters
-    ----------
-    table : StoredTexts
-    rows : ndarray of int64
-        Ascending.
-    """
-    wanted = np.zeros(len(table), dtype=bool)
-    wanted[rows] = True
-    for begin, block in table.blocks(wanted):
-        for i in np.flatnonzero(wanted[begin : begin + len(block)]).tolist():
-            yield block[i]
 
 
 def cut(text: str, limit: int) -> str:
