@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from pipeline.datasets.table import StoredTexts
-from pipeline.report.material import cut, texts_of
+from pipeline.report.material import cut
 from tests.checkpoints import WORDS
 from tests.conftest import Job, review_rows, write_tsv
 from tests.test_report import refuse
