@@ -187,7 +187,7 @@ def test_an_error_whose_text_is_a_training_text_is_nearest_to_it(made):
     job = made("unknown_and_missing")
     (data,) = (job.artifacts / "datasets").iterdir()
     n_fit = job.report()["split"]["n_fit"]
-    training = set(texts_of(StoredTexts(data), np.arange(n_fit)))
+    training = set(StoredTexts(data).of(np.arange(n_fit)))
 
     same = [row for row in job.report()["errors"] if row["text"] in training]
 
@@ -232,7 +232,7 @@ def test_texts_of_rows_come_in_their_order(made):
     (data,) = (job.artifacts / "datasets").iterdir()
     rows = [text for text, _ in review_rows()[::3]]
 
-    found = list(texts_of(StoredTexts(data), np.array([0, 3, 39])))
+    found = list(StoredTexts(data).of(np.array([0, 3, 39])))
 
     assert found == [rows[0], rows[3], rows[39]]
 
