@@ -624,7 +624,7 @@ def test_rows_are_encoded_again_as_they_are_stored(pairs_job):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_pairs_of_rte_and_stsb_are_read(shared, tmp_path):
+def test_the_pairs_of_rte_are_read(shared, tmp_path):
     from pipeline.datasets.sources import find_source
     from pipeline.storage import sha256_file
 

@@ -122,6 +122,33 @@ def test_every_public_set_of_one_text_and_one_label_trains(
         assert n_lines - notes[path.stem]["header"] == rows[path.stem]
 
 
+OTHERS = {  # options, kind of label, labels
+    "semeval2018-ec": ("--task multilabel --thresholds f1_macro", "multilabel", 11),
+    "stsb": ("--text-column 6,7 --label-column 5", "regression", 0),
+    "rte": (
+        "--text-column sentence1,sentence2 --calibration auto --pair-encoding joint",
+        "classification",
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_public_set_of_several_labels_numbers_or_pairs_trains(
+    shared, job, tiny_encoder, name
+):
+    options, task, n_labels = OTHERS[name]
+    folder = shared / "data" / name
+
+    done = job.train(folder, tiny_encoder, "--C", "0.01", *options.split(), timeout=900)
+
+    assert done.status == 0, done.err
+    report = job.report()
+    assert report["head"]["task"] == task
+    assert len(report["classes"]) == n_labels
+    assert report["unknown_labels"] == 0
+
+
 def test_the_phrases_of_glue_repeat_as_its_readme_says(shared, tmp_path):
     spec = DatasetSpec(dataset=str(shared / "data" / "sst2-glue"))
 

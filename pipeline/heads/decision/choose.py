@@ -32,7 +32,8 @@ def check_task(spec: DecisionSpec, task: str) -> None:
     """
     if task == "regression":
         raise ConfigError(
-            f"--{spec.given[0]} is for labels, but the label column holds numbers. Leave it out, or pass --task."
+            f"--{spec.given[0]} is for labels, but the label column holds numbers. Leave it out, or pass --task "
+            "classification."
         )
     if task == "multilabel" and (spec.costs or spec.max_error):
         raise ConfigError(
