@@ -36,12 +36,7 @@ def points(figure: Json, kind: Kind = CLASSES, *, is_headline: bool = False) -> 
     return f"{said} (95 % {kind.bounds(figure)})"
 
 
-def difference(figure: Json) -> str:
-    """Return a difference of any metric: ``+0.030 (+0.010 to +0.050)``."""
-    if figure["value"] is None or not figure.get("ci95"):
-        return words.number(figure)
-    low, high = figure["ci95"]
-    return f"{figure['value']:+z.3f} ({low:+z.3f} to {high:+z.3f})"
+difference = words.difference
 
 
 def headline(report: Json) -> str:

@@ -212,7 +212,7 @@ VALUES = Kind(
         "A regression of a number on texts: a frozen transformer makes features, a ridge regression answers.\n"
         "Only the ridge regression was fitted."
     ),
-    limit="Its answers are numbers without bounds, and hardly leave the range of the training rows.",
+    limit="Its answers are numbers without bounds.",
     share=None,
     bootstrapped="pearson",
     methods={

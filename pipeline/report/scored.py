@@ -9,8 +9,9 @@
     keys.npy       S16 (n,): the keys of the texts in the feature store
     rows.npy       int64 (n,): row numbers in the data set
     clusters.npy   int64 (n,): cluster of each row
-    answers.npy    int64 (n,): class of each answer, or bool (n, k): which labels; only where a decision rule was chosen,
-                   else it is the most probable one, or every label from 0.5 on
+    answers.npy    int64 (n,): class of each answer, or bool (n, k): which labels; only where a decision rule was
+                   chosen, else it is the most probable one, or every label from 0.5 on
+    answered.npy   bool (n,): rows that get an answer; only where a rule may give none
 """
 
 from dataclasses import dataclass

@@ -214,7 +214,7 @@ def made(report: Json) -> list[tuple[str, str]]:
     if report["unknown_labels"]:
         so = (
             "no figure counts these labels"
-            if head["task"] == "multilabel"
+            if head.get("task") == "multilabel"
             else "they count as wrong"
         )
         rows.append(
