@@ -107,7 +107,7 @@ def changes(report):
     )
     yield (
         {"per_class": [*report["per_class"][:2], {**rare, "recall": 0.4}]},
-        "1 rare class is missed more often than found: try --class-weight balanced.",
+        "1 rare class is missed more often than found, “c”: try --class-weight balanced.",
     )
     yield (
         {"encoder": {**report["encoder"], "rows_cut": 400}},

@@ -120,3 +120,29 @@ def test_a_report_without_options_says_nothing_of_them():
     assert words.asked(report) == []
     assert words.leading(report) == ("accuracy", report["metrics"]["test"]["accuracy"])
     assert not re.search("cost|answered|thresholds", words.summary(report))
+
+
+def test_a_card_says_how_it_decides(costly):
+    card = model_card(costly)
+
+    assert "## How it decides" in card
+    assert "| negative | 0 | 10 |" in card
+    assert "## How it decides" not in model_card({**costly, "decision": None})
+
+
+def test_a_card_of_pairs_passes_a_pair():
+    report = make_report(2)
+    report["encoder"]["pair_encoding"] = "separate"
+
+    card = model_card(report)
+
+    assert 'predictor.predict([("a text", "another")])' in card
+    assert "A classifier of pairs of texts into 2 classes" in card
+    assert 'predictor.predict(["a text"])' in model_card(make_report(2))
+
+
+def test_a_cosine_that_is_better_is_said_to_serve_better():
+    report = make_report(2)
+
+    assert "serves better here" in words.instead(report, "cosine")
+    assert words.instead(report, "tfidf_logreg") == words.advice(report)

@@ -13,6 +13,7 @@ ISSUES = 0.01  # share of training labels that are likely wrong
 WEAK_MODEL = 0.1  # share of errors out of fold
 CUT = 0.02  # share of rows cut
 WIDE = 0.06  # an interval of the first metric: three points up and down
+N_NAMED = 5  # rare classes
 RARE, WEAK_RECALL = (
     0.5,
     0.5,
@@ -185,19 +186,29 @@ def _published(report: Json) -> Iterator[str]:
 
 
 def _classes(report: Json) -> Iterator[str]:
-    shown = [row for row in report["per_class"] or [] if row["n"]]
-    average = sum(row["n"] for row in shown) / max(1, len(shown))
+    known = [row for row in report["per_class"] or [] if row["n"]]
+    average = sum(row["n"] for row in known) / max(1, len(known))
     missed = [
         row
-        for row in shown
+        for row in known
         if row["n"] < RARE * average and row["recall"] < WEAK_RECALL
     ]
     if missed and report["head"]["class_weight"] == "none":
         n = len(missed)
+        names = ", ".join(f"“{shown(row['label'], 40)}”" for row in missed[:N_NAMED])
+        if n > N_NAMED:
+            names += f" and {n - N_NAMED} more"
         yield (
-            f"{n} rare {_classes_or_labels(report, n)} {'are' if n > 1 else 'is'} missed more often than found: try "
-            "--class-weight balanced."
+            f"{n} rare {_classes_or_labels(report, n)} {'are' if n > 1 else 'is'} missed more often than found, "
+            f"{names}: {_for_rare(report)}."
         )
+
+
+def _for_rare(report: Json) -> str:
+    """Return what helps to find rare classes; with thresholds, weights would only move what these move."""
+    if (report.get("decision") or {}).get("thresholds"):
+        return "label more of them"
+    return "try --class-weight balanced"
 
 
 def _classes_or_labels(report: Json, n: int) -> str:

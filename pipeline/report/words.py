@@ -52,6 +52,20 @@ def less_is_better(report: Json) -> str:
     return " and ".join(names[key] for key in ("log_loss", "mae") if key in names)
 
 
+def compared(names: dict[str, str]) -> dict[str, str]:
+    """Return the names of the metrics of two runs, by those of their kind."""
+    return {"cost": "mean cost", **names}
+
+
+def coverage(found: Json, first: str, second: str) -> str:
+    """Return how many rows each of two runs answers."""
+    return (
+        f"Answered: {found['a']:.3f} of the rows by {first}, {found['b']:.3f} by {second}; "
+        f"{counted(found['only_a'], 'row')} only by {first}, {found['only_b']:,} only by {second}. All other figures "
+        "count rows without an answer, too, with the class that they would have been given."
+    )
+
+
 def metric(name: str) -> str:
     """Return what a metric is called."""
     return METRICS.get(name, name)
@@ -195,8 +209,16 @@ def verdicts(report: Json) -> list[str]:
 def limit(report: Json) -> str:
     """Return what a model does not know."""
     if not abstention(report):
-        return kind_of(report).limit
-    return "It knows the labels above and no other: a text gets one of them, or none where it is not sure enough."
+        return kind_of(report).limit.format(noun=noun(report))
+    return (
+        f"It knows the labels above and no other: a {noun(report)} gets one of them, or none where it is not sure "
+        "enough."
+    )
+
+
+def noun(report: Json) -> str:
+    """Return what a row is: a text, or a pair of them."""
+    return "pair" if "pair_encoding" in report["encoder"] else "text"
 
 
 def conclusion(report: Json) -> str:
@@ -266,8 +288,9 @@ def verdict(report: Json, against: str) -> str:
         why = figure.get("reason", "undefined")
         known = [
             f"{said} {difference(other)}"
-            for key, said in metrics(report).items()
-            if (other := report["comparison"][against][key])["value"] is not None
+            for key, said in kind.names.items()
+            if (other := report["comparison"][against].get(key, figure))["value"]
+            is not None
         ]
         if not known:
             return f"Not compared with {name}: {why}."
