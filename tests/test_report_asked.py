@@ -79,7 +79,7 @@ def test_where_answers_have_costs_no_advice_is_about_accuracy(costly):
 
 def test_summary_headline_and_page_begin_with_the_mean_cost(costly):
     assert words.summary(costly).splitlines()[1] == "mean cost  0.476 (0.456 to 0.496)"
-    assert words.headline(costly).startswith("mean cost 0.476 (0.456 to 0.496), witho")
+    assert words.headline(costly).startswith("mean cost 0.476 (0.456 to 0.496), ")
     assert '<p class="figure">0.476 <small>mean cost' in render_html(costly)
     assert r"always answering “\*neg\*”" in render_markdown(costly)
 
