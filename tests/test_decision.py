@@ -816,3 +816,17 @@ def test_what_cannot_be_decided_ends_the_run_with_a_sentence(
     assert done.status in {30, 40}
     assert said in done.err
     assert "Traceback" not in done.err
+
+
+def test_baselines_decide_by_the_same_costs(job):
+    report = report_of(job, "costs")
+    test, (neg, pos) = report["decision"]["gain"]["test"], report["confusion"]
+    floor = test["baselines"]["majority"]
+
+    assert floor["answer"] == "pos"  # one of 1000 is dearer than all of 1
+    always = sum(neg) * 1 / (sum(neg) + sum(pos))
+    assert floor["value"]["value"] == pytest.approx(always)
+    assert floor["difference"]["value"] == pytest.approx(
+        test["value"]["value"] - always
+    )
+    assert report["summary"].splitlines()[1].startswith("mean cost")

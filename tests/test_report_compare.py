@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -212,6 +214,57 @@ def test_markdown_says_where_texts_are_gone():
 
     assert tables(markdown)[2][2][0] == "(its data set is gone)"
     assert "None" not in markdown
+
+
+def test_rows_that_only_one_run_answers_are_counted():
+    rows, _ = two_runs()
+    unsure = replace(rows, answered=np.arange(200) < 150)
+
+    found = compare_reports(run(rows), run(unsure, "films-2"))
+
+    assert found["coverage"] == {"a": 1.0, "b": 0.75, "only_a": 50, "only_b": 0}
+    assert found["n_changed"] == 50
+    assert {row["b"] for row in found["changed"]} == {"(no answer)"}
+    text = comparison_markdown(found)
+    assert "0.750 by the second; 50 rows only by the first" in text
+    assert "50 texts got another answer, or none:" in text
+    assert "Every text got the same answer" not in text
+    assert compare_reports(run(rows), run(rows))["coverage"] is None
+
+
+def test_rows_that_no_run_answers_are_no_change():
+    rows, _ = two_runs()
+    unsure = replace(rows, answered=np.arange(200) < 150)
+
+    found = compare_reports(run(unsure), run(unsure, "films-2"))
+
+    assert (found["n_changed"], found["coverage"]["b"]) == (0, 0.75)
+
+
+def deciding(report_run, **asked):
+    """Return a run with the costs of a rule."""
+    costs = [[0.0, 10.0], [1.0, 0.0]]
+    decision = {"asked": asked, "costs": costs if "costs" in asked else None}
+    return replace(report_run, report={**report_run.report, "decision": decision})
+
+
+def test_options_are_told_where_they_differ_and_the_same_costs_are_compared():
+    paid = {"neg": {"neg": 0.0, "pos": 10.0}, "pos": {"neg": 1.0, "pos": 0.0}}
+    first, second = map(run, two_runs())
+
+    other = compare_reports(first, deciding(second, costs=paid, max_error=0.1))
+    same = compare_reports(deciding(first, costs=paid), deciding(second, costs=paid))
+
+    assert other["runs"][0]["costs"] is None
+    assert other["runs"][1]["costs"] == "neg as pos 10, pos as neg 1"
+    assert other["runs"][1]["max_error"] == 0.1
+    assert "cost" not in other["metrics"]
+    assert "| max\\_error | – | 0.1 |" in comparison_markdown(other)
+    assert "costs" not in same["runs"][0]
+    cost = same["metrics"]["cost"]  # of 60 errors 30 are dear, of 30 15
+    assert (cost["a"]["value"], cost["b"]["value"]) == (330 / 200, 165 / 200)
+    assert same["verdict"].startswith("By mean cost, answers of the second run cost l")
+    assert "| mean cost | 1.650" in comparison_markdown(same)
 
 
 def test_markdown_of_equal_runs_says_so():

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.report import findings, words
+from pipeline.report import advice, data, findings, page, tables, words
 from tests.reports import make_report, of_value, undefined
 
 
@@ -142,3 +142,84 @@ def test_encoding_is_told_with_its_memory_and_without_rows():
         "1,200 rows encoded at 10.0 rows/s (200.0 tokens/s; of all tokens computed 0.250 are padding); "
         "the encoding process held 512.2 MB at most"
     )
+
+
+def tenth(low, error, half):
+    figure = {"value": error, "ci95": [error - half, error + half], "n": 20}
+    return {"low": low, "high": low + 0.1, "answer": low + 0.05, "error": figure}
+
+
+def test_values_name_the_tenth_that_is_clearly_off_most():
+    tenths = [tenth(0.0, 0.3, 0.4), tenth(0.1, -0.2, 0.1), tenth(0.2, 0.1, 0.05)]
+
+    said = findings.values({"residuals": tenths})
+
+    assert said == (
+        "Of the tenths of the answers, those from 0.100 to 0.200 are off most: 0.200 too low on average (95 % 0.100 to "
+        "0.300)."
+    )
+    assert findings.values({"residuals": tenths[:1]}) == (
+        "No tenth of the answers is clearly off on average."
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (None, 0.5),
+        ({"costs": [[0, 10], [1, 0]]}, 10 / 11),
+        ({"costs": None, "thresholds": [0.6, 0.4]}, 0.4),
+    ],
+)
+def test_the_threshold_in_use_is_that_of_the_rule(rule, expected):
+    assert findings.threshold({"decision": rule}) == pytest.approx(expected)
+
+
+def test_costs_alone_are_not_said_to_be_chosen():
+    gain = {"metric": "cost", "plain": 1.2, "nested": 0.4, "optimistic": 0.4}
+
+    said = findings._out_of_fold(gain, "the mean cost of an answer")
+
+    assert said == (
+        "Out of fold, the mean cost of an answer is 0.4000 with the costs, and 1.2000 without them."
+    )
+
+
+def test_slices_of_few_rows_stand_in_the_table_alone():
+    report = page.whole(make_report(2))
+    first, *others = report["slices"]
+    first["n"] = 9
+
+    svg = page.drawings(report)["slices"].svg
+
+    assert len(tables.slices(report)) == 1 + len(others)
+    assert first["name"] not in svg
+    assert others[0]["name"] in svg
+
+
+def test_a_fit_without_iterations_is_solved_directly():
+    report = page.whole(make_report(2))
+    report["head"]["n_iter"] = 0
+
+    assert "; solved directly (lbfgs)" in dict(tables.made(report))["head"]
+
+
+def test_rare_classes_are_named_and_thresholds_exclude_weights():
+    report = make_report(2)
+    report["per_class"][0].update(n=10, recall=0.1)
+    plain = list(advice._classes({**report, "decision": None}))
+
+    assert plain == [
+        "1 rare class is missed more often than found, “negative”: try --class-weight balanced."
+    ]
+    assert next(iter(advice._classes(report))).endswith(
+        "“negative”: label more of them."
+    )
+
+
+def test_of_labels_a_single_one_is_not_hidden():
+    counts = {f"label{i:02d}": 1 for i in range(12)}
+    one_more = dict(list(counts.items())[:11])
+
+    assert "more labels" not in data._counts(one_more, 11)
+    assert data._counts(counts, 12).endswith("and 2 more labels")

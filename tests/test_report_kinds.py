@@ -121,6 +121,27 @@ def test_errors_of_numbers_are_the_largest(reports):
         assert one["error"] == pytest.approx(one["predicted"] - one["label"])
 
 
+def test_a_mistake_names_the_label_that_its_probability_is_of(reports, forms):
+    for row in reports["multilabel"]["errors"]:
+        name, is_answered = row["mistake"]["label"], row["mistake"]["is_answered"]
+        assert (name in row["predicted"], name in row["label"]) == (
+            is_answered,
+            not is_answered,
+        )
+    said = findings.probability(reports["multilabel"]["errors"][0])
+    assert said.endswith(f", {reports['multilabel']['errors'][0]['probability']:.3f}")
+    assert "| surest mistake |" in forms["multilabel"]["md"]
+    assert "mistake" not in reports["regression"]["errors"][0]
+
+
+def test_a_constant_answer_is_compared_by_what_is_defined(reports):
+    said = words.verdict(reports["regression"], "mean")
+
+    assert said.startswith("Not compared with training mean by Pearson r (")
+    assert "; the differences of the others: R² +" in said
+    assert "mean absolute error -" in said
+
+
 def test_label_issues_of_sets_suggest_sets(reports):
     issues = reports["multilabel"]["label_issues"]
 
@@ -191,7 +212,9 @@ def test_a_model_card_of_another_kind_is_one_that_the_hub_reads(reports, task):
     card: Any = ModelCard(model_card(reports[task]))
 
     (result,) = {one.task_type for one in card.data.eval_results}
-    assert result == "text-classification"
+    is_number = task == "regression"
+    assert result == ("text-regression" if is_number else "text-classification")
+    assert card.data.to_dict().get("pipeline_tag") == (None if is_number else result)
     names = [one.metric_name for one in card.data.eval_results]
     assert names[0].startswith(KINDS[task].headline_name)
 

@@ -256,8 +256,16 @@ def test_page_and_figures_take_less_than_eight_seconds():
 
 # Which parts of the JSON a section may show numbers of.
 SHOWN = {
-    "good": ("metrics", "baselines", "split", "methods", "clusters", "published"),
-    "compared": ("comparison", "methods", "run"),
+    "good": (
+        "metrics",
+        "baselines",
+        "split",
+        "methods",
+        "clusters",
+        "published",
+        "decision",
+    ),
+    "compared": ("comparison", "methods", "run", "decision"),
     "fails": (
         *("classes", "confusion", "per_class", "slices", "metrics", "errors"),
         *("n_errors", "label_issues", "learning_curve", "calibration", "thresholds"),

@@ -58,6 +58,10 @@ def label_set_issues(
 
     varying = y.any(axis=0) & ~y.all(axis=0)  # of the others there is nothing to doubt
     y, proba = y[:, varying], proba[:, varying]
+    if y.shape[1] < 2:  # with it or without it are two classes
+        classes = np.hstack([1 - proba, proba])
+        found = label_issues(y.sum(axis=1), classes) if y.shape[1] else None
+        return np.empty(0, dtype=np.int64) if found is None else found
     given = [np.flatnonzero(row).tolist() for row in y]
     found = find_label_issues(
         given, proba, return_indices_ranked_by="self_confidence", n_jobs=1

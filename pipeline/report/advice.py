@@ -13,6 +13,7 @@ ISSUES = 0.01  # share of training labels that are likely wrong
 WEAK_MODEL = 0.1  # share of errors out of fold
 CUT = 0.02  # share of rows cut
 WIDE = 0.06  # an interval of the first metric: three points up and down
+N_NAMED = 5  # rare classes
 RARE, WEAK_RECALL = (
     0.5,
     0.5,
@@ -27,6 +28,7 @@ def advise(report: Json) -> list[str]:
     report : dict
         All other sections.
     """
+    is_of_costs = words.costs(report) is not None
     found = [
         sentence
         for about in (
@@ -34,6 +36,7 @@ def advise(report: Json) -> list[str]:
             _trust,
             _convergence,
             _baseline,
+            _costs,
             _limit,
             _more_labels,
             _published,
@@ -44,6 +47,7 @@ def advise(report: Json) -> list[str]:
             _probabilities,
             _size,
         )
+        if not (is_of_costs and about in OF_ACCURACY)
         for sentence in about(report)
     ]
     return found[:MOST] or [
@@ -56,7 +60,12 @@ def _use(report: Json) -> Iterator[str]:
     yield from words.ranks_backwards(report)
     kind = kind_of(report)
     given = [row["label"] for row in report["per_class"] or [] if row["predicted"]]
-    if len(given) == 1 and len(report["classes"]) > 1 and kind is CLASSES:
+    is_alike = len(given) == 1 and len(report["classes"]) > 1 and kind is CLASSES
+    if is_alike and words.costs(report):
+        yield (
+            f"Every scored row gets the label “{shown(given[0], 40)}”: by these costs no other answer pays."
+        )
+    elif is_alike:
         yield (
             f"Every scored row gets the label “{shown(given[0], 40)}”: pass a larger --C, or --class-weight balanced."
         )
@@ -98,15 +107,28 @@ def _baseline(report: Json) -> Iterator[str]:
     if figure["value"] is None or not figure["ci95"]:
         return
     if figure["ci95"][1] < 0:
+        until = "; until then, use TF-IDF" if hardest == kind.baseline else ""
         yield (
-            f"{name} is better by {kind.number(-figure['value'])}{kind.unit}: {words.advice(report)}; until then, use "
-            f"{'TF-IDF' if hardest == kind.baseline else 'that'}."
+            f"{name} is better by {kind.number(-figure['value'])}{kind.unit}: {words.instead(report, hardest)}{until}."
         )
     elif figure["ci95"][0] <= 0:
         yield (
             f"The difference to {name}, {kind.number(figure['value'], '+')}{kind.unit}, may be chance: "
             f"{words.undecided(report, hardest)}."
         )
+
+
+def _costs(report: Json) -> Iterator[str]:
+    """Say what to do where the answers of the cheapest baseline cost no more."""
+    others = (words.costs(report) or {}).get("baselines", {})
+    known = [name for name in others if others[name]["value"]["value"] is not None]
+    for name in sorted(known, key=lambda name: others[name]["value"]["value"])[:1]:
+        low, high = others[name]["difference"]["ci95"]
+        alike = f"always answering “{shown(others[name]['answer'], 40)}”"
+        which = words.baseline(name) if others[name]["answer"] is None else alike
+        if high >= 0:
+            how = "costs less" if low > 0 else "may cost no more"
+            yield f"By these costs {which} {how}: {words.advice(report)}."
 
 
 def _labels(report: Json) -> Iterator[str]:
@@ -164,19 +186,29 @@ def _published(report: Json) -> Iterator[str]:
 
 
 def _classes(report: Json) -> Iterator[str]:
-    shown = [row for row in report["per_class"] or [] if row["n"]]
-    average = sum(row["n"] for row in shown) / max(1, len(shown))
+    known = [row for row in report["per_class"] or [] if row["n"]]
+    average = sum(row["n"] for row in known) / max(1, len(known))
     missed = [
         row
-        for row in shown
+        for row in known
         if row["n"] < RARE * average and row["recall"] < WEAK_RECALL
     ]
     if missed and report["head"]["class_weight"] == "none":
         n = len(missed)
+        names = ", ".join(f"“{shown(row['label'], 40)}”" for row in missed[:N_NAMED])
+        if n > N_NAMED:
+            names += f" and {n - N_NAMED} more"
         yield (
-            f"{n} rare {_classes_or_labels(report, n)} {'are' if n > 1 else 'is'} missed more often than found: try "
-            "--class-weight balanced."
+            f"{n} rare {_classes_or_labels(report, n)} {'are' if n > 1 else 'is'} missed more often than found, "
+            f"{names}: {_for_rare(report)}."
         )
+
+
+def _for_rare(report: Json) -> str:
+    """Return what helps to find rare classes; with thresholds, weights would only move what these move."""
+    if (report.get("decision") or {}).get("thresholds"):
+        return "label more of them"
+    return "try --class-weight balanced"
 
 
 def _classes_or_labels(report: Json, n: int) -> str:
@@ -217,3 +249,7 @@ def _size(report: Json) -> Iterator[str]:
             f"Score more rows: of {words.counted(figure['n'], 'row')} {kind.headline_name} may be anything "
             f"from {low:.3f} to {high:.3f}."
         )
+
+
+# What says how accuracy grows, or compares it: no use where answers are to cost little.
+OF_ACCURACY = (_baseline, _more_labels, _published, _slices, _classes, _size)

@@ -69,6 +69,7 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
         path.stem: disk.load_array(path)
         for path in sorted(inputs.baselines.glob("*.npy"))
     }
+    rule = decision(inputs, material, outputs)
     cosine = cosine_outputs(material)
     if cosine is not None:
         outputs["cosine"] = cosine
@@ -112,7 +113,7 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
         ),
         "clusters": _clusters(clusters, has_pairs=pair_encoding is not None),
         **_answers(ours, clusters, head.classes),
-        "decision": decision(inputs, material),
+        "decision": rule,
         "slices": slices(
             material, inputs.spec.max_length, facts["ledger"].get("slice_column")
         ),

@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 
 from pipeline.report import page, tables, words
-from pipeline.report.kinds import kind_of
+from pipeline.report.kinds import VALUES, kind_of
 from pipeline.report.render import render
 
 Json = dict[str, Any]  # Any: JSON values
@@ -26,6 +26,8 @@ HUB_METRICS: dict[str, Json] = {
     "r2": {"type": "r_squared"},
     "mae": {"type": "mae"},
 }
+CLASSIFICATION = {"type": "text-classification", "name": "Text classification"}
+REGRESSION = {"type": "text-regression", "name": "Text regression"}
 MOST_LABELS = 20  # of them all are named
 
 
@@ -51,14 +53,19 @@ def model_card(report: Json) -> str:
         report=whole,
         kind=kind_of(whole),
         made=tables.made(whole),
-        labels=labels[:MOST_LABELS],
-        n_more=max(0, len(labels) - MOST_LABELS),
+        tables=tables.tables(whole),
+        labels=labels[: tables.first(len(labels), MOST_LABELS)],
+        n_more=len(labels) - tables.first(len(labels), MOST_LABELS),
+        noun=words.noun(whole),
     )
 
 
 def _metadata(report: Json) -> Json:
     """Return what the hub reads of a card."""
     encoder, dataset = report["encoder"], report["dataset"]
+    task = _task(report)
+    # the hub has no task of its own for numbers
+    tag = {} if task == REGRESSION else {"pipeline_tag": task["type"]}
     title = kind_of(report).title.split(" for ")[0]
     names = words.metrics(report)
     data_repo = dataset["source"].get("hub")
@@ -67,11 +74,15 @@ def _metadata(report: Json) -> Json:
         **({"base_model": base} if base else {}),
         **({"datasets": [data_repo]} if data_repo else {}),
         "library_name": "frostbert",
-        "pipeline_tag": "text-classification",
-        "tags": ["text-classification", title.replace(" ", "-"), "frozen-features"],
+        **tag,
+        "tags": [task["type"], title.replace(" ", "-"), "frozen-features"],
         "metrics": list(dict.fromkeys(HUB_METRICS[key]["type"] for key in names)),
         "model-index": [{"name": _name(report), "results": [_result(report)]}],
     }
+
+
+def _task(report: Json) -> Json:
+    return REGRESSION if kind_of(report) is VALUES else CLASSIFICATION
 
 
 def _name(report: Json) -> str:
@@ -85,7 +96,7 @@ def _result(report: Json) -> Json:
     revision = {"revision": source["commit"]} if source.get("commit") else {}
     measured = report["metrics"]["test"]
     return {
-        "task": {"type": "text-classification", "name": "Text classification"},
+        "task": _task(report),
         "dataset": {
             "name": dataset["name"],
             "type": source.get("hub") or dataset["name"],

@@ -10,15 +10,19 @@ from numpy.typing import NDArray
 
 from pipeline.datasets.table import StoredTexts
 from pipeline.errors import DataError, shown
+from pipeline.evaluation.decisions import mean_costs
 from pipeline.evaluation.mcnemar import mcnemar
-from pipeline.evaluation.metrics import Measured, differences, figures, measure
+from pipeline.evaluation.metrics import Measured, Scored, differences, figures, measure
 from pipeline.pairs import joined
 from pipeline.report.kinds import CLASSES, KINDS, Kind, kind_of
 from pipeline.report.material import TEXT_LIMIT, Json, Rows, cut
 from pipeline.report.scored import ScoredRows
 from pipeline.report.words import counted
+from pipeline.report.words import difference as difference_said
 
 N_CHANGED = 100
+N_COSTS = 4  # that a table names
+RULE_OPTIONS = ("thresholds", "costs", "max_error", "calibration")
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,10 @@ def compare_reports(a: RunReport, b: RunReport) -> Json:
         ``n_fit``, ``n_test`` and ``accuracy`` or whatever is the first metric of the kind (a figure, on all rows of the
         run); ``n``, the rows that both scored; ``metrics``, of each ``a``, ``b`` and ``difference``; ``mcnemar``, where
         ``b`` counts the rows that only the first run has right, ``c`` only the second, None for a regression;
-        ``verdict``; ``changed``, at most `N_CHANGED` rows whose answer changed, those that became right or wrong, or
+        ``cost`` among ``metrics`` where both runs decided by the same costs;
+        ``coverage``, None unless a run leaves rows without an answer: the share that is answered by ``a`` and by ``b``,
+        and the rows ``only_a`` and ``only_b`` answers; ``verdict``;
+        ``changed``, at most `N_CHANGED` rows whose answer changed, those that became right or wrong, or
         much better or worse, first; ``n_changed``.
 
     Raises
@@ -82,15 +89,24 @@ def compare_reports(a: RunReport, b: RunReport) -> Json:
     moved = np.abs(_scores(a.rows, in_a) - _scores(b.rows, in_b))
     order = np.argsort(-moved[changed], kind="stable")
     first = changed[order][:N_CHANGED]
+    costs = _costs(a, b, in_a, in_b)
+    said = verdict(difference[kind.headline], test, kind)
     return {
-        "runs": [_about(run) for run in (a, b)],
+        "runs": [
+            {**_about(run), **asked}
+            for run, asked in zip((a, b), _options(a, b), strict=True)
+        ],
         "n": len(in_a),
         "metrics": {
-            name: {"a": of_a[name], "b": of_b[name], "difference": difference[name]}
-            for name in of_a
+            **costs,
+            **{
+                name: {"a": of_a[name], "b": of_b[name], "difference": difference[name]}
+                for name in of_a
+            },
         },
         "mcnemar": test,
-        "verdict": verdict(difference[kind.headline], test, kind),
+        "coverage": _coverage(a.rows, b.rows, in_a, in_b),
+        "verdict": f"{cost_verdict(costs['cost'])} {said}" if costs else said,
         "changed": [
             {**row, "a": answers_a[i], "b": answers_b[i]}
             for i, row in zip(
@@ -99,6 +115,85 @@ def compare_reports(a: RunReport, b: RunReport) -> Json:
         ],
         "n_changed": len(changed),
     }
+
+
+def _coverage(a: ScoredRows, b: ScoredRows, in_a: Rows, in_b: Rows) -> Json | None:
+    """Return how many rows either answers, and only one; None where both answer all."""
+    if a.answered is None and b.answered is None:
+        return None
+    one, two = a.is_answered[in_a], b.is_answered[in_b]
+    return {
+        "a": float(one.mean()),
+        "b": float(two.mean()),
+        "only_a": int((one & ~two).sum()),
+        "only_b": int((two & ~one).sum()),
+    }
+
+
+def _costs(a: RunReport, b: RunReport, in_a: Rows, in_b: Rows) -> Json:
+    """Return the mean costs of both runs and their difference as a metric; none where their costs are not the same."""
+    one, two = (_asked(run).get("costs") for run in (a, b))
+    table = (b.report.get("decision") or {}).get("costs")
+    if not table or one != two or a.rows.classes != b.rows.classes:
+        return {}
+    first, second = a.rows.scored.take(in_a), b.rows.scored.take(in_b)
+    assert isinstance(first, Scored)  # costs are of classes
+    assert isinstance(second, Scored)
+    found = mean_costs(second, first, table, a.rows.clusters.subset(in_a))
+    return {
+        "cost": {
+            "a": found["plain"],
+            "b": found["value"],
+            "difference": found["difference"],
+        }
+    }
+
+
+def cost_verdict(cost: Json) -> str:
+    """Return in a sentence whether the answers of the second run cost less."""
+    figure = cost["difference"]
+    if figure["value"] is None:
+        return "The runs cannot be compared by mean cost."
+    low, high = figure["ci95"]
+    how = "cannot be told to cost less or more than those"
+    if high < 0 or low > 0:
+        how = f"cost {'less' if high < 0 else 'more'} than those"
+    return f"By mean cost, answers of the second run {how} of the first: difference {difference_said(figure)}, paired."
+
+
+def _asked(run: RunReport) -> Json:
+    """Return the options of a run's decision rule."""
+    found: Json = (run.report.get("decision") or {}).get("asked", {})
+    return found
+
+
+def _options(a: RunReport, b: RunReport) -> tuple[Json, Json]:
+    """Return what stands in one table row each only where the runs differ in it: options of the rule, and of pairs."""
+    one, two = (
+        {
+            "task": run.report["head"].get("task", "classification"),
+            "pair_encoding": run.report["encoder"].get("pair_encoding"),
+            **{name: _option(_asked(run).get(name)) for name in RULE_OPTIONS},
+        }
+        for run in (a, b)
+    )
+    differ = [name for name in one if one[name] != two[name]]
+    first, second = ({name: each[name] for name in differ} for each in (one, two))
+    return first, second
+
+
+def _option(value: Any) -> Any:  # Any: JSON values
+    """Return the value of an option in a few words: None where it was not given."""
+    if isinstance(value, dict):  # costs, by true class and answer
+        paid = [
+            f"{true} as {said} {cost:g}"
+            for true, row in value.items()
+            for said, cost in row.items()
+            if cost
+        ]
+        more = f" and {len(paid) - N_COSTS} more" if len(paid) > N_COSTS + 1 else ""
+        return ", ".join(paid[: N_COSTS if more else N_COSTS + 1]) + more
+    return None if value in ("none", 0) else value
 
 
 def _kind_of_both(a: RunReport, b: RunReport) -> Kind:

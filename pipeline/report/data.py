@@ -63,12 +63,11 @@ def _labels(dataset: Json) -> str:
 
 def _counts(counts: dict[str, int], total: int) -> str:
     largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    shares = [
-        f"{word(label)}: {n:,} ({_percent(n, total)})"
-        for label, n in largest[:MAX_LABELS]
-    ]
-    more = len(counts) - MAX_LABELS
-    return ", ".join(shares) + (f" and {more} more labels" if more > 0 else "")
+    shares = [f"{word(label)}: {n:,} ({_percent(n, total)})" for label, n in largest]
+    if len(shares) <= MAX_LABELS + 1:  # a single one more is not hidden
+        return ", ".join(shares)
+    named, more = ", ".join(shares[:MAX_LABELS]), len(shares) - MAX_LABELS
+    return f"{named} and {more} more labels"
 
 
 def _texts(dataset: Json) -> str:
@@ -78,12 +77,19 @@ def _texts(dataset: Json) -> str:
     said = [
         f"{empty:,} empty",
         f"{texts['duplicates']:,} duplicates",
-        f"{texts['conflicting']:,} with {'different values' if 'train_values' in texts else 'several labels'}"
+        f"{texts['conflicting']:,} with {_differing(texts)}"
         + _places(texts["conflicts"][:1]),
         f"{control['rows']:,} with control characters"
         + _places([{"rows": control["first"][:2]}] if control["rows"] else []),
     ]
     return ", ".join(said)
+
+
+def _differing(texts: Json) -> str:
+    """Return what the rows of one text that contradict each other have."""
+    if "train_values" in texts:
+        return "different values"
+    return "different labels" if "train_sets" in texts else "several labels"
 
 
 def _places(found: list[Json]) -> str:

@@ -2,9 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.evaluation.decisions import mean_costs, selective
 from pipeline.evaluation.kinds import AnyScored
 from pipeline.evaluation.metrics import Scored, differences, figures, measure
+from pipeline.heads.decision.rule import DecisionRule
 from pipeline.heads.streaming import score_stored
 from pipeline.report.material import Json, Material, ReportInputs, answered_by
 from pipeline.storage import read_manifest
@@ -12,8 +16,19 @@ from pipeline.storage import read_manifest
 OPTIONS = ("calibration", "thresholds", "costs", "max_error")
 
 
-def decision(inputs: ReportInputs, material: Material) -> Json | None:
+def decision(
+    inputs: ReportInputs,
+    material: Material,
+    baselines: dict[str, NDArray[np.float64]],
+) -> Json | None:
     """Return the section; None where the head has no decision rule.
+
+    Parameters
+    ----------
+    inputs : ReportInputs
+    material : Material
+    baselines : dict of str to ndarray of float64, shape (n, k)
+        What the baselines say of the scored rows; under costs they decide by the same costs.
 
     Raises
     ------
@@ -39,7 +54,9 @@ def decision(inputs: ReportInputs, material: Material) -> Json | None:
             name: params.get(name)
             for name in ("calibrator", "thresholds", "costs", "min_confidence")
         },
-        "gain": None if gain is None else {**gain, "test": _gain(material, gain)},
+        "gain": None
+        if gain is None
+        else {**gain, "test": _gain(material, gain, baselines)},
         "abstention": None
         if evidence["abstention"] is None
         else {
@@ -50,7 +67,9 @@ def decision(inputs: ReportInputs, material: Material) -> Json | None:
     }
 
 
-def _gain(material: Material, gain: Json) -> Json:
+def _gain(
+    material: Material, gain: Json, baselines: dict[str, NDArray[np.float64]]
+) -> Json:
     """Return the metric of this head, of the same one without its rule, and the paired difference, as figures."""
     ours, plain, metric = material.scored, _plain(material), gain["metric"]
     rule = material.head.rule
@@ -59,12 +78,39 @@ def _gain(material: Material, gain: Json) -> Json:
         assert rule.costs is not None  # as the metric says
         assert isinstance(ours, Scored)  # costs are of classes
         assert isinstance(plain, Scored)
-        return dict(mean_costs(ours, plain, rule.costs, material.clusters))
+        return {
+            **mean_costs(ours, plain, rule.costs, material.clusters),
+            "baselines": {
+                name: _cost_beside(material, ours, proba, rule.costs)
+                for name, proba in baselines.items()
+            },
+        }
     one, two = (measure(each, material.clusters, (metric,)) for each in (ours, plain))
     return {
         "value": figures(one)[metric],
         "plain": figures(two)[metric],
         "difference": differences(one, two)[metric],
+    }
+
+
+def _cost_beside(
+    material: Material,
+    ours: Scored,
+    proba: NDArray[np.float64],
+    costs: list[list[float]],
+) -> Json:
+    """Return the mean cost of a baseline that minimises its expected cost, too, and ours minus it, paired.
+
+    Where it answers every row alike, as by the training shares, ``answer`` is that class.
+    """
+    said = DecisionRule(costs=costs).classes(proba)
+    theirs = Scored(ours.y, proba, said)
+    found = mean_costs(ours, theirs, costs, material.clusters)
+    is_one = len(np.unique(said)) == 1
+    return {
+        "value": found["plain"],
+        "difference": found["difference"],
+        "answer": material.head.classes[int(said[0])] if is_one else None,
     }
 
 

@@ -80,9 +80,16 @@ def _answer(scored: AnyScored, i: int, classes: list[str] | list[int]) -> Json:
             "error": float(scored.errors[i]),
         }
     if isinstance(scored, ScoredLabels):
+        one = scored.take(np.array([i]))
+        sure = np.where(one.predicted, one.proba, 1.0 - one.proba)[0]
+        worst = int((sure * (one.predicted != one.y)[0]).argmax())
         return {
             "predicted": names_of(scored.predicted[i], classes),
             "probability": float(scored.surest_mistake[i]),
+            "mistake": {
+                "label": classes[worst],
+                "is_answered": bool(scored.predicted[i, worst]),
+            },
         }
     number = int(scored.predicted[i])
     return {
@@ -141,8 +148,8 @@ def suspects(material: Material) -> Json | None:
         "rows": [
             {
                 **row,
-                "suggested": answer["predicted"],
-                "probability": answer["probability"],
+                "suggested": answer.pop("predicted"),
+                **answer,
             }
             for row, answer in zip(
                 described,

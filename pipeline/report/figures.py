@@ -132,8 +132,8 @@ def calibration(section: Json) -> str:
     return draw("calibration", paint, height=300)
 
 
-def thresholds(section: Json) -> str:
-    """Return precision, recall, F1 and accuracy over the threshold."""
+def thresholds(section: Json, in_use: float = 0.5) -> str:
+    """Return precision, recall, F1 and accuracy over the threshold; where the model's own stands is marked."""
     points = section["points"]
 
     def paint(axes: "Axes") -> None:
@@ -147,7 +147,7 @@ def thresholds(section: Json) -> str:
                 linewidth=2,
                 label={"f1": "F1"}.get(key, key),
             )
-        axes.axvline(0.5, color=LIGHT["soft"], linewidth=1)
+        axes.axvline(in_use, color=LIGHT["soft"], linewidth=1)
         axes.set(xlabel="threshold (probability)", ylabel="share", ylim=(-0.02, 1.03))
         axes.legend(ncols=4, **LEGEND)
 

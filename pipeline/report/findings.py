@@ -36,12 +36,7 @@ def points(figure: Json, kind: Kind = CLASSES, *, is_headline: bool = False) -> 
     return f"{said} (95 % {kind.bounds(figure)})"
 
 
-def difference(figure: Json) -> str:
-    """Return a difference of any metric: ``+0.030 (+0.010 to +0.050)``."""
-    if figure["value"] is None or not figure.get("ci95"):
-        return words.number(figure)
-    low, high = figure["ci95"]
-    return f"{figure['value']:+z.3f} ({low:+z.3f} to {high:+z.3f})"
+difference = words.difference
 
 
 def headline(report: Json) -> str:
@@ -123,6 +118,22 @@ def errors(report: Json) -> str:
     return f"The {listed} most confident of {n:,} errors:"
 
 
+def probability(row: Json, answered: str = "added", left_out: str = "missing") -> str:
+    """Return the probability of an answer; of several labels, of which wrong decision it is: ``joy added, 0.970``."""
+    said = f"{row['probability']:.3f}"
+    if "mistake" not in row:
+        return said
+    mistake = row["mistake"]
+    how = answered if mistake["is_answered"] else left_out
+    return f"{shown(mistake['label'])} {how}, {said}"
+
+
+def of_probability(report: Json) -> str:
+    """Return what the column of `probability` is called."""
+    is_labels = report["head"].get("task") == "multilabel"
+    return "surest mistake" if is_labels else "probability"
+
+
 def confusion(report: Json) -> str:
     """Return which classes are taken for each other most often; nothing where answers are no classes."""
     if report["confusion"] is None:
@@ -153,9 +164,9 @@ def slices(report: Json) -> str:
 def label_issues(section: Json) -> str:
     """Return how many labels may be wrong, and how much that says of a model that errs as often as this one."""
     return (
-        f"{section['n']:,} of {section['n_looked_at']:,} labels looked at contradict what a model that did not see "
-        f"them is sure of; some are wrong, some only hard. That model errs on {100 * section['error_rate']:.1f} % of "
-        "them: the more it errs, the more are only hard."
+        f"{section['n']:,} of {section['n_looked_at']:,} rows looked at have labels that contradict what a model that "
+        "did not see them is sure of; some are wrong, some only hard. That model errs on "
+        f"{100 * section['error_rate']:.1f} % of them: the more it errs, the more are only hard."
     )
 
 
@@ -250,11 +261,20 @@ def _gain(gain: Json | None, kind: Kind) -> list[str]:
         return []
     name, test = words.metric(gain["metric"], kind), gain["test"]
     return [
-        f"Out of fold, {name} is {gain['nested']:.4f} with a rule that was chosen without the row's fold, and "
-        f"{gain['plain']:.4f} without one; on the rows a rule was chosen on it looks like {gain['optimistic']:.4f}.",
+        _out_of_fold(gain, name),
         f"On the scored rows {name} is {words.number(test['value'])}, without the rule {words.number(test['plain'])}: "
         f"difference {difference(test['difference'])}, paired.",
     ]
+
+
+def _out_of_fold(gain: Json, name: str) -> str:
+    if gain["metric"] == "cost" and gain["nested"] == gain["optimistic"]:
+        # nothing was chosen from the rows
+        return f"Out of fold, {name} is {gain['nested']:.4f} with the costs, and {gain['plain']:.4f} without them."
+    return (
+        f"Out of fold, {name} is {gain['nested']:.4f} with a rule that was chosen without the row's fold, and "
+        f"{gain['plain']:.4f} without one; on the rows a rule was chosen on it looks like {gain['optimistic']:.4f}."
+    )
 
 
 def _promise(section: Json) -> list[str]:
@@ -286,6 +306,17 @@ def thresholds(section: Json) -> str:
     )
 
 
+def threshold(report: Json) -> float:
+    """Return the probability of the second of two classes from which it is the answer."""
+    rule = report["decision"] or {}
+    if costs := rule.get("costs"):
+        wrongly, missed = costs[0][1] - costs[0][0], costs[1][0] - costs[1][1]
+        return float(wrongly / (wrongly + missed)) if wrongly + missed else 0.5
+    if found := rule.get("thresholds"):
+        return float(found[1] / sum(found))
+    return 0.5
+
+
 def scores(section: Json) -> str:
     """Return where most rows of each group lie."""
     parts = []
@@ -302,11 +333,19 @@ def scores(section: Json) -> str:
 
 
 def values(section: Json) -> str:
-    """Return how far answers are off where they are low, and where they are high."""
-    low, high = section["residuals"][0], section["residuals"][-1]
+    """Return which tenth of the answers is clearly off most on average, if one is."""
+    clear = [
+        row
+        for row in section["residuals"]
+        if (bounds := row["error"].get("ci95")) and not bounds[0] <= 0 <= bounds[1]
+    ]
+    if not clear:
+        return "No tenth of the answers is clearly off on average."
+    worst = max(clear, key=lambda row: abs(row["error"]["value"]))
+    low, high = sorted(map(abs, worst["error"]["ci95"]))
     return (
-        f"The lowest answers, {low['answer']:.3f} on average, are {_off(low['error']['value'])}; the highest, "
-        f"{high['answer']:.3f}, are {_off(high['error']['value'])}."
+        f"Of the tenths of the answers, those from {worst['low']:.3f} to {worst['high']:.3f} are off most: "
+        f"{_off(worst['error']['value'])} (95 % {low:.3f} to {high:.3f})."
     )
 
 

@@ -125,10 +125,11 @@ CLASSES = Kind(
     floor_said="always answering the most frequent label",
     right="right",
     about=(
-        "A classifier of texts into {k} classes: a frozen transformer makes features, a logistic regression decides.\n"
+        "A classifier of {nouns} into {k} classes: a frozen transformer makes features, a logistic regression "
+        "decides.\n"
         "Only the logistic regression was fitted."
     ),
-    limit="It knows the labels above and no other: every text gets one of them.",
+    limit="It knows the labels above and no other: every {noun} gets one of them.",
     share="accuracy",
     bootstrapped="f1_macro",
     methods={
@@ -166,10 +167,10 @@ LABELS = Kind(
     floor_said="always answering the labels that most training rows have",
     right="wholly right",
     about=(
-        "A classifier of texts, of which each may have any of {k} labels: a frozen transformer makes features, a "
+        "A classifier of {nouns}, of which each may have any of {k} labels: a frozen transformer makes features, a "
         "logistic regression for each label decides.\nOnly the logistic regressions were fitted."
     ),
-    limit="It knows the labels above and no other: a text gets any number of them, or none.",
+    limit="It knows the labels above and no other: a {noun} gets any number of them, or none.",
     share="subset_accuracy",
     bootstrapped="f1_micro",
     methods={
@@ -209,10 +210,10 @@ VALUES = Kind(
     floor_said="always answering the mean",
     right="right",
     about=(
-        "A regression of a number on texts: a frozen transformer makes features, a ridge regression answers.\n"
+        "A regression of a number on {nouns}: a frozen transformer makes features, a ridge regression answers.\n"
         "Only the ridge regression was fitted."
     ),
-    limit="Its answers are numbers without bounds, and hardly leave the range of the training rows.",
+    limit="Its answers are numbers without bounds.",
     share=None,
     bootstrapped="pearson",
     methods={

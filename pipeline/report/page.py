@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.evaluation.slices import MIN_WEAK
 from pipeline.report import figures, findings, map, words
 from pipeline.report.kinds import CLASSES, Kind, kind_of
 
@@ -54,9 +55,7 @@ def drawings(report: Json) -> dict[str, Drawing]:
         _of_section(
             report, "calibration", "Stated and true shares", figures.calibration
         ),
-        _of_section(
-            report, "thresholds", "What a threshold brings", figures.thresholds
-        ),
+        _thresholds(report),
         _of_section(report, "scores", "How the scores lie", figures.scores),
         _abstention(report),
         _map(report),
@@ -123,7 +122,7 @@ def _confusion(report: Json) -> Drawing | None:
 
 
 def _slices(report: Json) -> Drawing | None:
-    rows = report["slices"]
+    rows = [one for one in report["slices"] if one["n"] >= MIN_WEAK]
     if not rows:
         return None
     kind, all_rows = kind_of(report), report["metrics"]["test"]
@@ -158,6 +157,15 @@ def _of_section(
         return None
     finding: Callable[[Json], str] = getattr(findings, name)
     return Drawing(name, title, finding(section), draw(section))
+
+
+def _thresholds(report: Json) -> Drawing | None:
+    in_use = findings.threshold(report)
+
+    def draw(section: Json) -> str:
+        return figures.thresholds(section, in_use)
+
+    return _of_section(report, "thresholds", "What a threshold brings", draw)
 
 
 def _abstention(report: Json) -> Drawing | None:

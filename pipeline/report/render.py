@@ -69,14 +69,19 @@ def render_comparison(comparison: Json) -> str:
         (f"{letter}: {run['name']}", run[kind.headline])
         for letter, run in zip("AB", runs, strict=True)
     ]
-    keys = dict.fromkeys(key for run in runs for key in run if key != kind.headline)
     return render(
         "compare.html.j2",
         comparison=comparison,
         kind=kind,
         drawing=page.comparison(rows, kind),
-        run_keys=list(keys),
+        run_keys=_run_keys(runs, kind),
     )
+
+
+def _run_keys(runs: list[Json], kind: Kind) -> list[str]:
+    """Return what the table of two runs says of them."""
+    keys = dict.fromkeys(key for run in runs for key in run if key != kind.headline)
+    return list(keys)
 
 
 def render(name: str, **values: object) -> str:
@@ -87,7 +92,8 @@ def render(name: str, **values: object) -> str:
 def comparison_markdown(comparison: Json) -> str:
     """Return what `pipeline.report.compare.compare_reports` found, as Markdown."""
     kind = _kind_compared(comparison)
-    return render("compare.md.j2", comparison=comparison, kind=kind)
+    keys = _run_keys(comparison["runs"], kind)
+    return render("compare.md.j2", comparison=comparison, kind=kind, run_keys=keys)
 
 
 def _kind_compared(comparison: Json) -> Kind:

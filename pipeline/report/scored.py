@@ -11,6 +11,7 @@
     clusters.npy   int64 (n,): cluster of each row
     answers.npy    int64 (n,): class of each answer, or bool (n, k): which labels; only where a decision rule was
                    chosen, else it is the most probable one, or every label from 0.5 on
+    answered.npy   bool (n,): rows that get an answer; only where a rule may give none
 """
 
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from pipeline.storage import disk
 
 FILES = ("scored", "labels", "keys", "rows", "clusters")
 ANSWERS = "answers.npy"
+ANSWERED = "answered.npy"
+NO_ANSWER = "(no answer)"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class ScoredRows:
     rows : ndarray of int64, shape (n,)
         Row numbers in the data set.
     clusters : Clusters
+    answered : ndarray of bool, shape (n,), optional
+        Which rows get an answer; None: all.
     """
 
     classes: list[Any]  # Any: str or int
@@ -52,13 +57,20 @@ class ScoredRows:
     keys: Keys
     rows: Rows
     clusters: Clusters
+    answered: NDArray[np.bool_] | None = None
 
     @property
     def answers(self) -> NDArray[np.object_]:
-        """Return the predicted label, list of labels or number of each row, shape (n,)."""
+        """Return the predicted label, list of labels or number of each row, shape (n,), or `NO_ANSWER`."""
         if isinstance(self.scored, Scored):
-            return np.array(self.classes, dtype=object)[self.scored.predicted]
+            found = np.array(self.classes, dtype=object)[self.scored.predicted]
+            return np.where(self.is_answered, found, NO_ANSWER)
         return _objects(self._said(self.scored.predicted))
+
+    @property
+    def is_answered(self) -> NDArray[np.bool_]:
+        """Return which rows get an answer, shape (n,)."""
+        return np.ones(len(self.rows), bool) if self.answered is None else self.answered
 
     @property
     def labels(self) -> NDArray[np.object_]:
@@ -98,6 +110,9 @@ def save_scored(material: Material, directory: Path) -> None:
         disk.save_array(directory / f"{name}.npy", array)
     if material.head.rule is not None:
         disk.save_array(directory / ANSWERS, material.scored.predicted)
+    if material.head.may_abstain:
+        answered = ~material.head.abstains(material.scored.outputs)
+        disk.save_array(directory / ANSWERED, answered)
 
 
 def load_scored(
@@ -116,8 +131,10 @@ def load_scored(
     outputs, y, keys, rows, clusters = (
         disk.load_array(directory / f"{name}.npy") for name in FILES
     )
-    place = directory / ANSWERS
-    answers = disk.load_array(place) if place.exists() else None
+    answers, answered = (
+        disk.load_array(place) if (place := directory / name).exists() else None
+        for name in (ANSWERS, ANSWERED)
+    )
     scored = scored_of(y, outputs, answers)
     n = int(clusters.max()) + 1
-    return ScoredRows(classes, scored, keys, rows, Clusters(clusters, n))
+    return ScoredRows(classes, scored, keys, rows, Clusters(clusters, n), answered)

@@ -42,6 +42,11 @@ def tables(report: Json) -> dict[str, Any]:  # Any: rows, or names of columns
     }
 
 
+def first(n: int, most: int) -> int:
+    """Return how many of `n` are named where `most` are enough: one more, if it were the only one left out."""
+    return n if n <= most + 1 else most
+
+
 def pairs(report: Json) -> Rows:
     """Return the most frequent confusions."""
     return [
@@ -205,8 +210,7 @@ def made(report: Json) -> list[tuple[str, str]]:
         (
             "head",
             f"C = {head['C']:g}{', found by cross-validation' if head['search'] else ''}; "
-            f"{'converged' if head['converged'] else 'NOT CONVERGED'} after {head['n_iter']} iterations "
-            f"({head['solver']})",
+            f"{_fitted(head)} ({head['solver']})",
         ),
     ]
     if head["float16"]:
@@ -214,7 +218,7 @@ def made(report: Json) -> list[tuple[str, str]]:
     if report["unknown_labels"]:
         so = (
             "no figure counts these labels"
-            if head["task"] == "multilabel"
+            if head.get("task") == "multilabel"
             else "they count as wrong"
         )
         rows.append(
@@ -224,6 +228,14 @@ def made(report: Json) -> list[tuple[str, str]]:
             )
         )
     return [*rows, *_of_run(report["run"])]
+
+
+def _fitted(head: Json) -> str:
+    """Return how the fit ended; one without iterations is a solution at once."""
+    if head["converged"] and not head["n_iter"]:
+        return "solved directly"
+    how = "converged" if head["converged"] else "NOT CONVERGED"
+    return f"{how} after {head['n_iter']} iterations"
 
 
 def _of_run(run: Json) -> list[tuple[str, str]]:
