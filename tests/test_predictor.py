@@ -203,7 +203,7 @@ def test_a_newer_version_is_refused(predictor, tmp_path):
     from pipeline.predictor.file import pack, restore
 
     _, header, *sections = pack(predictor._parts)
-    newer = header.replace('"version":1', '"version":2')
+    newer = header.replace('"version":1', '"version":3')
     import hashlib
 
     with pytest.raises(ArtifactError, match="Update frostbert"):

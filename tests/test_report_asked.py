@@ -45,7 +45,8 @@ def costly():
 @pytest.fixture
 def unsure():
     made = make_report(2)["decision"]
-    section = {name: made[name] for name in ("min_confidence", "abstention")}
+    names = ("min_confidence", "abstention", "n_unknown", "n_clusters")
+    section = {name: made[name] for name in names}
     return with_rule(asked={"max_error": 0.05}, **section)
 
 
