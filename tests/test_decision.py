@@ -375,7 +375,7 @@ def test_a_file_that_is_no_table_of_costs_is_refused(costs_file, text, said):
         (",neg,pos\nneg,0,0\npos,0,0\n", "answering 'neg' never costs more"),
         (",neg,pos\nneg,1,1\npos,5,0\n", "answering 'pos' never costs more"),
         (",neg,pos\nneg,0,1e308\npos,1e308,0\n", "expected 2 numbers"),
-        (f",neg,pos\nneg,0,{'1' * 140_000}\npos,1,0\n", "is no CSV"),
+        (f",neg,pos\nneg,0,{'1' * 140_000}\npos,1,0\n", "is no CSV|expected 2 numbers"),
     ],
 )
 def test_costs_that_cannot_be_meant_are_refused(costs_file, text, said):
