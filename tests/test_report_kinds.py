@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.config import HEADLINES
 from pipeline.datasets.table import load_labels
 from pipeline.errors import DataError
 from pipeline.evaluation.kinds import scored_of
@@ -313,3 +314,7 @@ def test_unknown_labels_of_a_set_are_counted(materials):
 
 def test_the_same_inputs_give_the_same_report(materials, reports):
     assert report_of(*materials["regression"]) == reports["regression"]
+
+
+def test_every_kind_is_headed_by_the_metric_that_predictors_tell():
+    assert {task: kind.headline for task, kind in KINDS.items()} == HEADLINES

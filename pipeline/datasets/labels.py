@@ -6,6 +6,7 @@ those it cannot read, and says at the end what was wrong.
 
 import ast
 import json
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -125,7 +126,7 @@ def _number(cell: Any) -> float | None:  # Any: a cell
     return number if abs(number) <= LARGEST and is_plain else None
 
 
-class LabelReader:
+class LabelReader(ABC):
     """Reads the labels of one split, row by row; the base of one for each kind.
 
     Attributes
@@ -146,9 +147,9 @@ class LabelReader:
         """Return the labels of rows that are all as they should be; None to look at each."""
         return None
 
+    @abstractmethod
     def read(self, cells: Sequence[Any], line: int) -> Label | None:  # Any: cells
         """Return the label of a row, None if it has none that can be used."""
-        raise NotImplementedError
 
     def refuse(self) -> None:
         """Raise for the first kind of bad label.

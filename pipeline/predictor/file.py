@@ -35,7 +35,6 @@ KIND = "frostbert-predictor"
 FIRST_VERSION, VERSION = 1, 2
 FIRST_INT8 = "int8-static-v1"  # what int8 meant in files that do not name their recipe
 ARRAYS = ("mean", "scale", "coef", "intercept")  # of the head
-PROBE_ARRAYS = ("probe_features", "probe_proba")
 REFERENCE = "reference."  # begins the names of arrays that describe the training features; older files have none
 
 
