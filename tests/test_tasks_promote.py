@@ -6,17 +6,19 @@ import os
 import shutil
 import subprocess
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pipeline import TextClassifier, load_predictor
 from pipeline.config import PromotionSpec
-from pipeline.errors import CacheError, ConfigError
+from pipeline.errors import CacheError, ConfigError, DataError
 from pipeline.predictor.file import save_predictor
 from pipeline.storage import file_lock
 from tasks import cli
-from tasks.promote import promote, put_back
+from tasks.promote import _check_abstention, _check_kind, promote, put_back
 from tasks.service import Service
 from tests.conftest import BIN, review_rows, runs
 from tests.faulty_disk import KILLED, FaultyDisk, end, fail
@@ -397,3 +399,44 @@ def test_a_disk_that_refuses_leaves_whole_files_and_nothing_else(files, how):
             assert not list(files.path.parent.glob(".*"))
         for path in files.path.parent.glob(".*"):
             path.unlink()
+
+
+def asked(task="classification", pairs=None, abstention=None):
+    """Return a run and a predictor in service, as far as they are compared by what they answer."""
+    report = {
+        "head": {"task": task},
+        "encoder": {"pair_encoding": pairs},
+        "decision": abstention and {"abstention": abstention},
+    }
+    run: Any = SimpleNamespace(name="new", report=report)
+    old: Any = SimpleNamespace(
+        task=task, pair_encoding=pairs, abstains=abstention is not None
+    )
+    return run, old
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"task": "multilabel"}, "a classification of texts, .* a multilabel of texts"),
+        ({"pairs": "joint"}, "a classification of texts, .* a classification of pairs"),
+    ],
+)
+def test_predictors_that_answer_other_questions_are_not_compared(other, said):
+    run, same = asked()
+    _, old = asked(**other)
+
+    _check_kind(run, same)
+    with pytest.raises(DataError, match=said):
+        _check_kind(run, old)
+
+
+def test_withheld_answers_are_not_judged_by_accuracy():
+    run, old = asked()
+    unsure_run, unsure_old = asked(abstention={"max_error": 0.1})
+
+    _check_abstention(run, old)
+    with pytest.raises(DataError, match=r"withheld by run new \(--max-error"):
+        _check_abstention(unsure_run, old)
+    with pytest.raises(DataError, match="withheld by the predictor in service"):
+        _check_abstention(run, unsure_old)
