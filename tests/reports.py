@@ -8,9 +8,9 @@ import numpy as np
 from pipeline.config import EncoderSpec
 from pipeline.evaluation.metrics import Scored, confusion
 from pipeline.evaluation.slices import UNSEEN
+from pipeline.report.conclusions import headline, summary
 from pipeline.report.data import data_lines
 from pipeline.report.kinds import CLASSES
-from pipeline.report.words import headline, summary
 
 Json = dict[str, Any]
 

@@ -7,9 +7,10 @@ import pytest
 
 from pipeline.datasets.targets import class_numbers
 from pipeline.evaluation.metrics import Scored, differences, figures, measure
+from pipeline.report.conclusions import advice, conclusion, headline, summary, verdict
 from pipeline.report.kinds import CLASSES
 from pipeline.report.render import write_report
-from pipeline.report.words import advice, conclusion, headline, number, summary, verdict
+from pipeline.report.words import number
 from tests.pages import Page
 
 FORMS = ("report.json", "report.md", "report.html")

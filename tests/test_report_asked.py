@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pipeline.report import words
+from pipeline.report import conclusions
 from pipeline.report.advice import advise
 from pipeline.report.card import model_card
 from pipeline.report.render import render_html, render_markdown
@@ -58,20 +58,20 @@ def with_thresholds():
 
 
 def test_costs_are_what_the_conclusion_compares(costly):
-    said = words.conclusion(costly)
+    said = conclusions.conclusion(costly)
 
     assert said.startswith("The mean cost of an answer is 0.476 (0.456 to 0.496).")
     assert "0.843 less (95 % 0.543 to 1.143, paired) than this head" in said
     assert "0.400 less (95 % 0.300 to 0.500, paired) than TF-IDF" in said
     assert "Not shown to cost less than always answering “*neg*”" in said
     assert "points" not in said
-    assert words.verdicts(costly) == words.cost_verdicts(costly)
+    assert conclusions.verdicts(costly) == conclusions.cost_verdicts(costly)
 
 
 def test_where_answers_have_costs_no_advice_is_about_accuracy(costly):
     advice = advise(costly)
 
-    assert "Worse" not in words.summary(costly)
+    assert "Worse" not in conclusions.summary(costly)
     assert not [one for one in advice if "TF-IDF" in one or "accuracy" in one]
     said = "By these costs always answering “*neg*” may cost no more: "
     assert [one for one in advice if one.startswith(said)]
@@ -79,14 +79,17 @@ def test_where_answers_have_costs_no_advice_is_about_accuracy(costly):
 
 
 def test_summary_headline_and_page_begin_with_the_mean_cost(costly):
-    assert words.summary(costly).splitlines()[1] == "mean cost  0.476 (0.456 to 0.496)"
-    assert words.headline(costly).startswith("mean cost 0.476 (0.456 to 0.496), ")
+    assert (
+        conclusions.summary(costly).splitlines()[1]
+        == "mean cost  0.476 (0.456 to 0.496)"
+    )
+    assert conclusions.headline(costly).startswith("mean cost 0.476 (0.456 to 0.496), ")
     assert '<p class="figure">0.476 <small>mean cost' in render_html(costly)
     assert r"always answering “\*neg\*”" in render_markdown(costly)
 
 
 def test_abstention_is_said_in_summary_headline_page_and_card(unsure):
-    lines = words.summary(unsure).splitlines()
+    lines = conclusions.summary(unsure).splitlines()
 
     assert lines[1:3] == [
         "answered    0.610 (0.590 to 0.630)",
@@ -94,7 +97,7 @@ def test_abstention_is_said_in_summary_headline_page_and_card(unsure):
     ]
     assert lines[-2].startswith("It answers 0.610 (0.590 to 0.630) of the rows;")
     assert lines[-1].startswith("Were every row answered: worse than TF-IDF")
-    assert words.headline(unsure).startswith("answered 0.610")
+    assert conclusions.headline(unsure).startswith("answered 0.610")
     page = render_html(unsure)
     assert '<p class="figure">0.040 <small>error rate among answered rows' in page
     card = model_card(unsure)
@@ -104,7 +107,7 @@ def test_abstention_is_said_in_summary_headline_page_and_card(unsure):
 
 
 def test_thresholds_are_said_beside_the_same_head_without_them(with_thresholds):
-    lines = words.summary(with_thresholds).splitlines()
+    lines = conclusions.summary(with_thresholds).splitlines()
 
     assert lines[-2] == (
         "By its thresholds macro F1 is 0.790 (0.770 to 0.810), without them 0.780 (0.760 to 0.800): difference +0.010 "
@@ -118,9 +121,12 @@ def test_thresholds_are_said_beside_the_same_head_without_them(with_thresholds):
 def test_a_report_without_options_says_nothing_of_them():
     report = {**make_report(2), "decision": None}
 
-    assert words.asked(report) == []
-    assert words.leading(report) == ("accuracy", report["metrics"]["test"]["accuracy"])
-    assert not re.search("cost|answered|thresholds", words.summary(report))
+    assert conclusions.asked(report) == []
+    assert conclusions.leading(report) == (
+        "accuracy",
+        report["metrics"]["test"]["accuracy"],
+    )
+    assert not re.search("cost|answered|thresholds", conclusions.summary(report))
 
 
 def test_a_card_says_how_it_decides(costly):
@@ -145,5 +151,5 @@ def test_a_card_of_pairs_passes_a_pair():
 def test_a_cosine_that_is_better_is_said_to_serve_better():
     report = make_report(2)
 
-    assert "serves better here" in words.instead(report, "cosine")
-    assert words.instead(report, "tfidf_logreg") == words.advice(report)
+    assert "serves better here" in conclusions.instead(report, "cosine")
+    assert conclusions.instead(report, "tfidf_logreg") == conclusions.advice(report)

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.report import advice, data, findings, page, tables, words
+from pipeline.report import advice, conclusions, data, findings, page, tables, words
 from tests.reports import make_report, of_value, undefined
 
 
@@ -64,7 +64,7 @@ def test_pairs_are_the_most_frequent_first():
 def test_verdict_without_a_comparison_gives_the_reason():
     report = {"comparison": {"majority": {"accuracy": undefined(3)}}}
 
-    said = words.verdict(report, "majority")
+    said = conclusions.verdict(report, "majority")
 
     assert said == "Not compared with majority class: too few rows."
 

@@ -11,7 +11,7 @@ from pipeline.config import HEADLINES
 from pipeline.datasets.table import load_labels
 from pipeline.errors import DataError
 from pipeline.evaluation.kinds import scored_of
-from pipeline.report import findings, page, words
+from pipeline.report import conclusions, findings, page, words
 from pipeline.report.card import model_card
 from pipeline.report.compare import RunReport, compare_reports, previous
 from pipeline.report.kinds import KINDS, kind_of
@@ -136,7 +136,7 @@ def test_a_mistake_names_the_label_that_its_probability_is_of(reports, forms):
 
 
 def test_a_constant_answer_is_compared_by_what_is_defined(reports):
-    said = words.verdict(reports["regression"], "mean")
+    said = conclusions.verdict(reports["regression"], "mean")
 
     assert said.startswith("Not compared with training mean by Pearson r (")
     assert "; the differences of the others: R² +" in said

@@ -141,6 +141,8 @@ SOURCES = {
                 "advice",
                 "build",
                 "compare",
+                "conclusions",
+                "cosine",
                 "curve",
                 "data",
                 "decision",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pipeline.pages.canvas import shown
-from pipeline.report import words
+from pipeline.report import conclusions, words
 from pipeline.report.kinds import CLASSES, kind_of
 from pipeline.report.material import Json
 
@@ -28,7 +28,7 @@ def advise(report: Json) -> list[str]:
     report : dict
         All other sections.
     """
-    is_of_costs = words.costs(report) is not None
+    is_of_costs = conclusions.costs(report) is not None
     found = [
         sentence
         for about in (
@@ -57,11 +57,11 @@ def advise(report: Json) -> list[str]:
 
 def _use(report: Json) -> Iterator[str]:
     """Say what makes a model useless, or its probabilities."""
-    yield from words.ranks_backwards(report)
+    yield from conclusions.ranks_backwards(report)
     kind = kind_of(report)
     given = [row["label"] for row in report["per_class"] or [] if row["predicted"]]
     is_alike = len(given) == 1 and len(report["classes"]) > 1 and kind is CLASSES
-    if is_alike and words.costs(report):
+    if is_alike and conclusions.costs(report):
         yield (
             f"Every scored row gets the label “{shown(given[0], 40)}”: by these costs no other answer pays."
         )
@@ -101,7 +101,7 @@ def _convergence(report: Json) -> Iterator[str]:
 
 
 def _baseline(report: Json) -> Iterator[str]:
-    kind, hardest = kind_of(report), words.hardest(report)
+    kind, hardest = kind_of(report), conclusions.hardest(report)
     name = words.baseline(hardest)
     figure = report["comparison"][hardest][kind.headline]
     if figure["value"] is None or not figure["ci95"]:
@@ -109,18 +109,19 @@ def _baseline(report: Json) -> Iterator[str]:
     if figure["ci95"][1] < 0:
         until = "; until then, use TF-IDF" if hardest == kind.baseline else ""
         yield (
-            f"{name} is better by {kind.number(-figure['value'])}{kind.unit}: {words.instead(report, hardest)}{until}."
+            f"{name} is better by {kind.number(-figure['value'])}{kind.unit}: "
+            f"{conclusions.instead(report, hardest)}{until}."
         )
     elif figure["ci95"][0] <= 0:
         yield (
             f"The difference to {name}, {kind.number(figure['value'], '+')}{kind.unit}, may be chance: "
-            f"{words.undecided(report, hardest)}."
+            f"{conclusions.undecided(report, hardest)}."
         )
 
 
 def _costs(report: Json) -> Iterator[str]:
     """Say what to do where the answers of the cheapest baseline cost no more."""
-    others = (words.costs(report) or {}).get("baselines", {})
+    others = (conclusions.costs(report) or {}).get("baselines", {})
     known = [name for name in others if others[name]["value"]["value"] is not None]
     for name in sorted(known, key=lambda name: others[name]["value"]["value"])[:1]:
         low, high = others[name]["difference"]["ci95"]
@@ -128,7 +129,7 @@ def _costs(report: Json) -> Iterator[str]:
         which = words.baseline(name) if others[name]["answer"] is None else alike
         if high >= 0:
             how = "costs less" if low > 0 else "may cost no more"
-            yield f"By these costs {which} {how}: {words.advice(report)}."
+            yield f"By these costs {which} {how}: {conclusions.advice(report)}."
 
 
 def _labels(report: Json) -> Iterator[str]:

@@ -25,6 +25,7 @@ from pipeline.evaluation.values import ScoredValues
 from pipeline.features.stored import pair_encoding_of
 from pipeline.heads.objective import one_blas_thread
 from pipeline.report.advice import advise
+from pipeline.report.conclusions import headline, summary
 from pipeline.report.cosine import cosine_outputs
 from pipeline.report.curve import curve
 from pipeline.report.data import data_lines
@@ -34,7 +35,6 @@ from pipeline.report.kinds import KINDS
 from pipeline.report.material import Json, Material, ReportInputs
 from pipeline.report.reproduce import reproduce
 from pipeline.report.rounding import float16_effect
-from pipeline.report.words import headline, summary
 from pipeline.storage import disk, read_manifest
 
 SCHEMA_VERSION = 2

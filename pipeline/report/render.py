@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 from pipeline.errors import label_text
 from pipeline.pages.frame import environment
-from pipeline.report import findings, page, words
+from pipeline.report import conclusions, findings, page, words
 from pipeline.report.kinds import CLASSES, KINDS, Kind, kind_of
 from pipeline.report.tables import tables
 from pipeline.storage import disk
@@ -112,7 +112,7 @@ def _environment() -> Environment:
     found.filters["unbroken"] = _unbroken
     found.filters["share"] = findings.share
     found.filters["label"] = label_text
-    found.globals.update(words=words, findings=findings)
+    found.globals.update(conclusions=conclusions, words=words, findings=findings)
     return found
 
 
