@@ -30,7 +30,7 @@ from pipeline.features.stored import PairFeatures
 from pipeline.features.texts import BothTexts, TextList
 from pipeline.splitting import count_overlap, random_split, text_groups
 from pipeline.testing import WordLengthEncoder
-from tests.checkpoints import save_kind
+from tests.checkpoints import save_kind, save_tiny
 from tests.conftest import BIN, NOUNS, POSITIVE, Job
 from tests.stores import extract
 from tests.tables import make, opened, typed
@@ -338,13 +338,19 @@ def test_a_long_pair_is_read_as_far_as_it_decides(tmp_path, monkeypatch):
     assert found.n_tokens.tolist() == whole.n_tokens.tolist() == [2004, 2004]
 
 
-def test_pairs_that_an_encoder_cannot_take_are_refused(tmp_path, tiny_encoder):
+def test_pairs_that_an_encoder_cannot_take_are_refused(tmp_path):
     bert = str(save_kind(tmp_path / "bert", "bert"))
+    tiny = save_tiny(tmp_path / "tiny")
+    tokenizer = json.loads((tiny / "tokenizer.json").read_text())
+    tokenizer["post_processor"]["pair"] = [
+        {"Sequence": {"id": name, "type_id": 0}} for name in "AB"
+    ]
+    (tiny / "tokenizer.json").write_text(json.dumps(tokenizer))
 
     with pytest.raises(ConfigError, match="expected at least 5"):
         load_encoder(bert, max_length=4).encode([("a", "film")])
     with pytest.raises(ConfigError, match="Pass --pair-encoding separate"):
-        load_encoder(str(tiny_encoder)).encode([("a", "film")])  # no template
+        load_encoder(str(tiny)).encode([("a", "film")])
     with pytest.raises(ConfigError, match="joint does not go with --precision int8"):
         load_encoder(bert, max_length=30, precision="int8").encode([("a", "film")])
 
