@@ -69,11 +69,13 @@ from tasks.logreg import FitLogReg  # noqa: E402
 from tasks.predictor import ExportPredictor  # noqa: E402
 from tasks.split import SplitDataset  # noqa: E402
 from tasks.train import TrainLogReg  # noqa: E402
+from tasks.views import ExtractViews  # noqa: E402
 
 __all__ = [
     "EvaluateModel",
     "ExportPredictor",
     "ExtractFeatures",
+    "ExtractViews",
     "FitBaselines",
     "FitLogReg",
     "PrepareDataset",

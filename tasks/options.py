@@ -158,6 +158,17 @@ class EncoderOptions:
     )
 
 
+class ViewOptions:
+    """Which views of one encoder are taken beside each other."""
+
+    layers = WholeNumber(
+        default=6, description="how many layers, up to and with --layer"
+    )
+    poolings = luigi.Parameter(
+        default="", description="cls, mean, max, separated by commas; empty: --pooling"
+    )
+
+
 class PairOptions:
     """How the two texts of a row become one vector."""
 

@@ -1,0 +1,92 @@
+"""Features of several layers and poolings of one encoder, each in a row store of its own."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+from pipeline.errors import ConfigError
+from tasks.base import Stage
+from tasks.dataset import PrepareDataset
+from tasks.features import ExtractFeatures
+from tasks.options import (
+    ComputeOptions,
+    DatasetOptions,
+    EncoderOptions,
+    PairOptions,
+    ViewOptions,
+)
+
+
+class ExtractViews(
+    ViewOptions, ComputeOptions, PairOptions, EncoderOptions, DatasetOptions, Stage
+):
+    """Encode what the stores of the views do not hold.
+
+    It has no directory of its own: a view is an `ExtractFeatures` with its layer and pooling, which any other task with
+    the same options shares.
+    """
+
+    folder = "features"
+
+    @cached_property
+    def views(self) -> list[ExtractFeatures]:
+        """Return the stage of each view: pooling by pooling, layers in ascending order.
+
+        Raises
+        ------
+        ConfigError
+            If there are no such layers.
+        """
+        last, first = self.layer, self.layer - self.layers + 1
+        if self.layers < 1 or first < 0 <= last:
+            raise ConfigError(
+                f"--layers is {self.layers}, expected how many layers up to --layer {last} are taken: a number from 1."
+            )
+        poolings = self.poolings.split(",") if self.poolings else [self.pooling]
+        return [
+            self._view(layer, pooling)
+            for pooling in poolings
+            for layer in range(first, last + 1)
+        ]
+
+    def _view(self, layer: int, pooling: str) -> ExtractFeatures:
+        names = [name for name, _ in ExtractFeatures.get_params()]
+        options = {name: getattr(self, name) for name in names}
+        family: dict[type[Stage], Stage] = {PrepareDataset: self.stage(PrepareDataset)}
+        return ExtractFeatures(
+            family=family, **{**options, "layer": layer, "pooling": pooling}
+        )
+
+    @cached_property
+    def upstream(self) -> Mapping[str, Stage]:
+        """Read the rows."""
+        return {"dataset": self.stage(PrepareDataset)}
+
+    def identity(self) -> dict[str, object]:
+        """Return the views' keys."""
+        return {"views": [view.key for view in self.views]}
+
+    @property
+    def slug(self) -> str:
+        """Return the encoder's short name."""
+        return self.views[0].slug
+
+    @property
+    def directories(self) -> list[Path]:
+        """Return what later stages read of all views."""
+        return [path for view in self.views for path in view.directories]
+
+    def complete(self) -> bool:
+        """Tell whether every view is whole."""
+        return all(view.complete() for view in self.views)
+
+    def mend(self) -> None:
+        """Build again what is damaged of any view."""
+        for view in self.views:
+            view.mend()
+
+    def run(self) -> None:
+        """Encode for every view that is not whole."""
+        for view in self.views:
+            if not view.complete():
+                view.run()
