@@ -39,7 +39,7 @@ class FitLogReg(
     """Standardise and fit, searching C on the training rows: ``models/<slug>-<key>/``."""
 
     folder = "models"
-    schema = 6
+    schema = 7
 
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:

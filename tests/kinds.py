@@ -50,7 +50,7 @@ def fit_linear(material: Material, targets: np.ndarray, names: list[str]) -> Hea
     features = material.features.take(material.fit).astype(np.float64)
     mean, scale = (
         features.mean(axis=0),
-        usable_scale(features.std(axis=0), len(features)),
+        usable_scale(features.mean(axis=0), features.std(axis=0), len(features)),
     )
     outputs = quick_outputs(
         material.features.take(material.fit),

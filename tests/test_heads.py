@@ -427,19 +427,31 @@ def test_to_sklearn_can_be_fitted_again_on_other_classes():
     assert proba == pytest.approx(expected.probabilities(others), abs=1e-6)
 
 
-def test_a_feature_that_is_all_but_dead_is_not_scaled_up():
+def test_a_feature_of_which_only_the_last_digits_vary_is_not_scaled_up():
     rng = np.random.default_rng(0)
     y = np.arange(200) % 2
     live = rng.normal(size=(200, 3)) + y[:, np.newaxis]
-    dead = 1e-9 * rng.normal(size=(200, 1))
+    dead = 0.7 + 1e-7 * rng.normal(size=(200, 1))
     spec, folds = HeadSpec(C=1.0), np.zeros(200, dtype=np.int8)
     with_dead = np.hstack([live, dead]).astype(np.float32)
-    rounded = np.hstack([live, np.round(dead, 8)]).astype(np.float32)
+    rounded = np.hstack([live, np.full((200, 1), 0.7)]).astype(np.float32)
 
     head = fit_head(with_dead, y, spec, folds)
 
     assert head.scale[3] == 1.0
     assert np.abs(head.decision(with_dead) - head.decision(rounded)).max() < 1e-6
+
+
+def test_a_small_feature_with_all_its_digits_counts_as_much_as_others():
+    rng = np.random.default_rng(0)
+    y = np.arange(200) % 2
+    features = (rng.normal(size=(200, 3)) + y[:, np.newaxis]).astype(np.float32)
+    spec, folds = HeadSpec(C=1.0), np.zeros(200, dtype=np.int8)
+    small = features * np.array([1, 1, 1e-30], dtype=np.float32)
+
+    heads = [fit_head(values, y, spec, folds) for values in (features, small)]
+
+    assert heads[1].coef == pytest.approx(heads[0].coef, rel=1e-4)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])

@@ -113,7 +113,7 @@ def _path(
 ) -> Iterator[Matrix]:
     """Yield the probabilities of held-out rows, (m, k), from fits with each C of a grid."""
     mean, std = (np.asarray(f(features, 0, np.float64)) for f in (np.mean, np.std))
-    scale = usable_scale(std, len(Y))
+    scale = usable_scale(mean, std, len(Y))
     varying = Y.any(axis=0) & ~Y.all(axis=0)
     proba = np.tile([constant_share(y) for y in Y.T], (len(held_out), 1))
     with one_blas_thread():

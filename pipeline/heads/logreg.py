@@ -63,7 +63,8 @@ class Scaled:
     def of(cls, features: Features) -> "Scaled":
         """Standardise features, shape (n, d)."""
         values = features.astype(np.float64)
-        mean, scale = values.mean(axis=0), usable_scale(values.std(axis=0), len(values))
+        mean = values.mean(axis=0)
+        scale = usable_scale(mean, values.std(axis=0), len(values))
         values -= mean
         values /= scale
         return cls(values, mean, scale)

@@ -28,8 +28,8 @@ THREADS = min(
     else os.cpu_count() or 1,
 )
 
-# Share of the largest standard deviation: sums of float32 in an encoder agree to no more.
-NEGLIGIBLE = float(np.finfo(np.float32).eps)
+# Standard deviation as a share of the mean: a float32 has hardly more digits, and other batches change the last ones.
+NEGLIGIBLE = 4 * float(np.finfo(np.float32).eps)
 
 Block = tuple[NDArray[np.int64], Features]
 Matrix = NDArray[np.float64]
@@ -49,15 +49,18 @@ def one_blas_thread() -> AbstractContextManager[object]:
     return limited
 
 
-def usable_scale(std: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+def usable_scale(
+    mean: NDArray[np.float64], std: NDArray[np.float64], n: int
+) -> NDArray[np.float64]:
     """Return what each feature is divided by: its standard deviation, or 1 where it hardly varies.
 
-    Some encoders have dimensions that are all but dead: what varies there is rounding, which another batch or
-    float16 changes, and division would make it as large as everything else.
+    What varies by a few units in a number's last place is rounding, which another batch or float16 changes, and
+    division would make it as large as everything else. A small deviation around a mean as small is none of those:
+    behind a weight near zero of a last normalisation, all digits of a feature are real.
 
     Parameters
     ----------
-    std : ndarray of float64, shape (d,)
+    mean, std : ndarray of float64, shape (d,)
     n : int
         Rows it was taken of.
 
@@ -70,7 +73,7 @@ def usable_scale(std: NDArray[np.float64], n: int) -> NDArray[np.float64]:
         raise DataError(
             f"All {n:,} texts to fit on have the same features. Check the text column and the pooling."
         )
-    return np.where(std > NEGLIGIBLE * std.max(), std, 1.0)
+    return np.where(std > NEGLIGIBLE * np.abs(mean), std, 1.0)
 
 
 def weights_of(y: NDArray[np.intp], n_classes: int, spec: HeadSpec) -> Matrix:

@@ -92,9 +92,9 @@ def fit_ridge(
     with one_blas_thread():  # sums have one order whatever the machine
         shift, parts = _moments_by_fold(features, values, folds)
         whole = sum(parts[1:], start=parts[0])
-        search = _search(whole, parts) if spec.C == "auto" else []
+        search = _search(whole, parts, shift) if spec.C == "auto" else []
         C = min(search, key=lambda point: point.mse).C if search else float(spec.C)
-        scale = _scale(whole)
+        scale = _scale(whole, shift)
         coef = _Spectrum.of(whole, scale).solve(C)
     mean = whole.mean + shift
     return Head(
@@ -134,7 +134,7 @@ def fit_and_predict_values(
     shift = z.mean(axis=0)
     z -= shift
     moments = Moments(len(z), z.sum(axis=0), z.T @ z)
-    scale = _scale(moments)
+    scale = _scale(moments, shift)
     coef = _Spectrum.of(moments, scale).solve(float(spec.C))
     return np.asarray((others - shift[:-1]) / scale @ coef + shift[-1])
 
@@ -158,9 +158,10 @@ def _moments_by_fold(
     return shift, parts
 
 
-def _scale(moments: Moments) -> Vector:
+def _scale(moments: Moments, shift: Vector) -> Vector:
     variances = np.diagonal(moments.scatter)[:-1] / moments.n
-    return usable_scale(np.sqrt(np.maximum(variances, 0.0)), moments.n)
+    std = np.sqrt(np.maximum(variances, 0.0))
+    return usable_scale((moments.mean + shift)[:-1], std, moments.n)
 
 
 @dataclass(frozen=True)
@@ -182,12 +183,14 @@ class _Spectrum:
         return self.vectors @ (self.targets / (np.maximum(self.values, 0.0) + 1 / C))
 
 
-def _search(whole: Moments, parts: Sequence[Moments]) -> list[RidgePoint]:
+def _search(
+    whole: Moments, parts: Sequence[Moments], shift: Vector
+) -> list[RidgePoint]:
     """Return the out-of-fold error for each C of the grid."""
     squares = np.zeros(len(GRID))
     for part in parts:
         fitted = whole - part
-        scale = _scale(fitted)
+        scale = _scale(fitted, shift)
         spectrum = _Spectrum.of(fitted, scale)
         for i, C in enumerate(GRID):
             squares[i] += _squared_error(part, fitted.mean, spectrum.solve(C) / scale)

@@ -84,7 +84,7 @@ def _path(
     """Yield the probabilities of held-out rows, (m, k), from fits with each C of a grid."""
     n, k = len(y), int(y.max()) + 1
     mean, std = (np.asarray(f(features, 0, np.float64)) for f in (np.mean, np.std))
-    scale = usable_scale(std, n)
+    scale = usable_scale(mean, std, n)
     weights, rows = weights_of(y, k, spec), np.arange(n)
     objective = Objective(
         lambda: [(rows, features)], n, y, weights, mean, scale, penalty=0.0

@@ -177,7 +177,7 @@ def moments(features: FeatureRows) -> tuple[Matrix, Matrix]:
         squares += np.einsum("ij,ij->j", deviations, deviations)
         squares += shift**2 * (n * m / (n + m))
         n += m
-    return mean, usable_scale(np.sqrt(squares / n), n)
+    return mean, usable_scale(mean, np.sqrt(squares / n), n)
 
 
 def _fit(
