@@ -39,7 +39,7 @@ Lines = list[list[int]]
 def origin_in(root: Path) -> Origin:
     """Return where `write_store` puts things; there is no split."""
     features = root / "features" / "any" / "datasets" / "any"
-    return Origin(root, root / "datasets" / "any", root, features)
+    return Origin(root, root / "datasets" / "any", root, (features,))
 
 
 def write_store(root: Path, rows: int, dim: int) -> None:
@@ -53,10 +53,11 @@ def write_store(root: Path, rows: int, dim: int) -> None:
     generator = np.random.default_rng(0)
     size = SHARD_BYTES // (4 * dim)
     for some in np.split(keys, range(size, rows, size)):
-        features = generator.standard_normal((len(some), dim), dtype=np.float32)
-        store.append(some, features, np.ones(len(some), dtype=np.int32))
+        values = generator.standard_normal((len(some), dim), dtype=np.float32)
+        store.append(some, values, np.ones(len(some), dtype=np.int32))
+    (features,) = origin.features
     with publish_directory(
-        origin.features, root=root, stage="any", key="any", key_fields={}
+        features, root=root, stage="any", key="any", key_fields={}
     ) as draft:
         disk.save_array(draft.path / "keys.npy", keys)
         draft.facts.update(list_facts(draft.path / "keys.npy", store, 128))

@@ -62,12 +62,16 @@ _set_defaults()
 console.install()
 
 from tasks.baselines import FitBaselines  # noqa: E402  # the defaults come first
+from tasks.cascade import TrainCascade  # noqa: E402
 from tasks.dataset import PrepareDataset  # noqa: E402
 from tasks.evaluation import EvaluateModel  # noqa: E402
 from tasks.features import ExtractFeatures  # noqa: E402
+from tasks.hybrid import TrainHybrid  # noqa: E402
+from tasks.layers import TrainLayers  # noqa: E402
 from tasks.logreg import FitLogReg  # noqa: E402
 from tasks.predictor import ExportPredictor  # noqa: E402
 from tasks.split import SplitDataset  # noqa: E402
+from tasks.terms import FitTerms  # noqa: E402
 from tasks.train import TrainLogReg  # noqa: E402
 from tasks.views import ExtractViews  # noqa: E402
 
@@ -78,7 +82,11 @@ __all__ = [
     "ExtractViews",
     "FitBaselines",
     "FitLogReg",
+    "FitTerms",
     "PrepareDataset",
     "SplitDataset",
+    "TrainCascade",
+    "TrainHybrid",
+    "TrainLayers",
     "TrainLogReg",
 ]

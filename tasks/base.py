@@ -84,9 +84,11 @@ class Stage(luigi.Task, metaclass=_AlwaysNew):
         self,
         *args: Any,
         family: "dict[type[Stage], Stage] | None" = None,
+        maker: "Stage | None" = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]  # luigi's
+        self.maker = maker or self  # what Luigi runs to make this one
         # one instance of each kind, shared by all stages of a job
         self._family = {} if family is None else family
         self._family[type(self)] = self
@@ -106,9 +108,14 @@ class Stage(luigi.Task, metaclass=_AlwaysNew):
         """Return the stages this one reads, by name."""
         return {}
 
+    @property
+    def role(self) -> str:
+        """Return the stage's name in the ledger: siblings that do the same for other models share one."""
+        return str(self.get_task_family())
+
     def requires(self) -> Mapping[str, "Stage"]:
-        """Return the stages this one reads, for Luigi."""
-        return self.upstream
+        """Return what makes the stages this one reads, for Luigi."""
+        return {name: stage.maker for name, stage in self.upstream.items()}
 
     def stage(self, kind: type[T]) -> T:
         """Return the stage of another kind with the same options."""

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 from pipeline.storage import Draft, read_manifest
 from tasks.base import CheckedTarget, Stage
 from tasks.baselines import FitBaselines
-from tasks.dataset import PrepareDataset
 from tasks.features import ExtractFeatures
 from tasks.logreg import FitLogReg
 from tasks.options import (
@@ -21,7 +21,6 @@ from tasks.options import (
     SplitOptions,
 )
 from tasks.previous import previous_run
-from tasks.split import SplitDataset
 
 BUILT_IN = {"minilm", "sample", "sst2", "sst2-tutorial"}  # names that win over paths
 
@@ -38,18 +37,28 @@ class EvaluateModel(
     """Figures with intervals beside the baselines', and the scored rows: ``reports/<slug>-<key>/``."""
 
     folder = "reports"
-    schema = 6
+    schema = 7
+    fits: ClassVar[type[FitLogReg]] = FitLogReg  # what is reported on
+    command: ClassVar[str] = "TrainLogReg"
+
+    @cached_property
+    def model(self) -> FitLogReg:
+        """Return the stage of the model."""
+        return self.stage(self.fits)
 
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:
         """Read everything made so far."""
         return {
-            "dataset": self.stage(PrepareDataset),
-            "split": self.stage(SplitDataset),
-            "features": self.stage(ExtractFeatures),
-            "model": self.stage(FitLogReg),
+            **self.model.upstream,
             "baselines": self.stage(FitBaselines),
+            "model": self.model,
         }
+
+    @property
+    def role(self) -> str:
+        """Return the stage's name in the ledger."""
+        return "EvaluateModel"
 
     def output(self) -> CheckedTarget:
         """Return the target, for Luigi: a damaged report is never shown."""
@@ -67,17 +76,18 @@ class EvaluateModel(
         from pipeline.report.render import write_report
         from pipeline.report.scored import load_scored, save_scored
 
-        features = self.upstream["features"]
-        assert isinstance(features, ExtractFeatures)  # as `upstream` made it
+        views = list(self.model.views.values())
+        features, terms = views[-1], self.upstream.get("terms")
         inputs = ReportInputs(
             dataset=self.upstream["dataset"].directory,
             split=self.upstream["split"].directory,
-            features=features.directory,
-            model=self.upstream["model"].directory,
+            features=tuple(view.directory for view in views),
+            terms=None if terms is None else terms.directory,
+            model=self.model.directory,
             baselines=self.upstream["baselines"].directory,
             root=self.root,
             name=self.slug,
-            spec=replace(features.spec, encoder=features.source.name),
+            spec=replace(self.model.encoder_spec, encoder=features.source.name),
             identity=features.source.identity,
             command=self._command(features),
         )
@@ -103,7 +113,7 @@ class EvaluateModel(
         known = {"pooling": features.spec.pooling}
         if isinstance(commit := features.source.identity.get("commit"), str):
             known["revision"] = commit
-        words = ["luigi", "--module", "tasks", "TrainLogReg"]
+        words = ["luigi", "--module", "tasks", self.command]
         for name, parameter in self.get_params():
             value = known.get(name, getattr(self, name))
             if not parameter.significant or value == parameter._default:

@@ -75,6 +75,12 @@ class ExtractFeatures(
         """Read the rows."""
         return {"dataset": self.stage(PrepareDataset)}
 
+    @property
+    def role(self) -> str:
+        """Return the stage's name in the ledger: of one of several views with its layer."""
+        name = super().role
+        return name if self.maker is self else f"{name} {self.layer}"
+
     @cached_property
     def asked(self) -> EncoderSpec:
         """Return the options, checked."""

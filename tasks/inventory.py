@@ -10,10 +10,13 @@ from typing import Any
 from pipeline.errors import CacheError, ConfigError, UnreadableError, shown
 from pipeline.storage import disk, read_manifest
 from tasks import ledger
-from tasks.train import KINDS, TrainLogReg
+from tasks.train import TrainLogReg
 
 Json = dict[str, Any]  # Any: JSON values
-FOLDERS = tuple(dict.fromkeys(kind.folder for kind in KINDS))
+FOLDERS = (  # in the order in which stages run
+    *("datasets", "features", "splits", "baselines", "terms", "models"),
+    *("reports", "predictors"),
+)
 RESULTS = ("reports", "predictors")  # what people keep; everything else serves them
 PINS = "pins"
 PARTS = (

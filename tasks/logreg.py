@@ -1,12 +1,13 @@
 """Fit logistic regression, or ridge regression where labels are numbers, on cached features."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import ComputeSpec, DecisionSpec, HeadSpec
+from pipeline.config import ComputeSpec, DecisionSpec, EncoderSpec, HeadSpec
 from pipeline.storage import Draft, disk
 from tasks.base import Stage
 from tasks.dataset import PrepareDataset
@@ -23,8 +24,45 @@ from tasks.options import (
 from tasks.split import SplitDataset
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pipeline.features.stored import StoredFeatures
     from pipeline.heads.decision.costs import Costs
     from pipeline.heads.head import Head
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """The n rows that are fitted on.
+
+    Attributes
+    ----------
+    numbers : ndarray of int64, shape (n,)
+        In the data set.
+    features : StoredFeatures
+    labels : ndarray, shape (n,)
+        As in `pipeline.datasets.table.Table`.
+    folds : ndarray of int8, shape (n,)
+    task : str
+    names : sequence of str
+        The labels that a row may have several of.
+    """
+
+    numbers: "NDArray[np.int64]"
+    features: "StoredFeatures"
+    labels: "NDArray[Any]"
+    folds: "NDArray[np.int8]"
+    task: str
+    names: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A head without its decision rule, and what its rows get from fits without their fold, where that is known."""
+
+    head: "Head"
+    outputs: "NDArray[np.floating] | None" = None
 
 
 class FitLogReg(
@@ -46,9 +84,33 @@ class FitLogReg(
         """Read labels, rows to fit on, and features."""
         return {
             "dataset": self.stage(PrepareDataset),
+            **self.views,
             "split": self.stage(SplitDataset),
-            "features": self.stage(ExtractFeatures),
         }
+
+    @cached_property
+    def views(self) -> Mapping[str, ExtractFeatures]:
+        """Return the stages whose features stand side by side, by their names in `upstream`."""
+        return {"features": self.stage(ExtractFeatures)}
+
+    @property
+    def role(self) -> str:
+        """Return the stage's name in the ledger."""
+        return "FitLogReg"
+
+    @property
+    def encoder_spec(self) -> EncoderSpec:
+        """Return the encoder's options, with all layers."""
+        specs = [view.spec for view in self.views.values()]
+        layers = tuple(layer for spec in specs for layer in spec.layers)
+        return replace(specs[-1], layer=layers)
+
+    def stored(self) -> "StoredFeatures":
+        """Return the encoder's features of all rows of the data set."""
+        from pipeline.features.stored import StoredFeatures
+
+        paths = [view.directory for view in self.views.values()]
+        return StoredFeatures.of(paths, self.root)
 
     @cached_property
     def spec(self) -> HeadSpec:
@@ -91,12 +153,29 @@ class FitLogReg(
 
     def build(self, draft: Draft) -> str:
         """Fit on the training rows."""
-        from pipeline.datasets.table import StoredTexts, load_labels
-        from pipeline.evaluation.resampling import Clusters
-        from pipeline.features.stored import StoredFeatures
         from pipeline.heads.decision.fit import Fitted, with_rule
-        from pipeline.heads.fit import fit_task
         from pipeline.heads.head import save_head
+
+        rows = self._training_rows()
+        fit = self.fit(rows, draft)
+        head = fit.head
+        if self.decision.given:
+            fitted = Fitted(
+                head,
+                rows.features,
+                rows.labels,
+                rows.folds,
+                self.clusters(rows),
+                self.spec,
+                fit.outputs,
+            )
+            head, draft.facts["decision"] = with_rule(fitted, self.decision, self.table)
+        draft.facts["certificates"] = self._judge(head)
+        save_head(head, draft.path)
+        return self.said(head, rows.task)
+
+    def _training_rows(self) -> TrainingRows:
+        from pipeline.datasets.table import load_labels
 
         split = self.upstream["split"].directory
         fit, folds = (
@@ -105,15 +184,32 @@ class FitLogReg(
         dataset = self.stage(PrepareDataset)
         task, names = dataset.labels()
         labels = load_labels(dataset.directory)[fit]
-        stored = StoredFeatures.of(self.upstream["features"].directory, self.root)
-        rows = stored.subset(fit)
-        head = fit_task(rows, labels, self.spec, folds, task=task, names=names)
-        if self.decision.given:
-            clusters = Clusters.of_texts(list(StoredTexts(dataset.directory).of(fit)))
-            fitted = Fitted(head, rows, labels, folds, clusters.of, self.spec)
-            head, draft.facts["decision"] = with_rule(fitted, self.decision, self.table)
-        draft.facts["certificates"] = self._judge(head)
-        save_head(head, draft.path)
+        return TrainingRows(fit, self.stored().subset(fit), labels, folds, task, names)
+
+    def clusters(self, rows: TrainingRows) -> "NDArray[np.int64]":
+        """Return which of the rows belong together, shape (n,)."""
+        from pipeline.datasets.table import StoredTexts
+        from pipeline.evaluation.resampling import Clusters
+
+        texts = StoredTexts(self.stage(PrepareDataset).directory).of(rows.numbers)
+        return Clusters.of_texts(list(texts)).of
+
+    def fit(self, rows: TrainingRows, draft: Draft) -> Fit:
+        """Return the model without its decision rule; may leave further facts and files."""
+        from pipeline.heads.fit import fit_task
+
+        head = fit_task(
+            rows.features,
+            rows.labels,
+            self.spec,
+            rows.folds,
+            task=rows.task,
+            names=rows.names,
+        )
+        return Fit(head)
+
+    def said(self, head: "Head", task: str) -> str:
+        """Return a line on the model for people."""
         searched = (
             f", chosen of {len(head.search)} by cross-validation" if head.search else ""
         )
@@ -127,17 +223,17 @@ class FitLogReg(
 
         A result that was once allowed stays: `allow_lossy` is part of no key.
         """
+        from pipeline.features.certificates import side_by_side
         from pipeline.features.stored import pair_encoding_of
         from pipeline.heads.flips import check_flips, judge
 
-        features = self.upstream["features"]
-        assert isinstance(features, ExtractFeatures)  # as `upstream` made it
-        pair_encoding = pair_encoding_of(features.directory)
+        first, *_ = views = list(self.views.values())
+        pair_encoding = pair_encoding_of(first.directory)
         judged = [
-            {**manifest["facts"], "flips": judge(head, path, pair_encoding)}
-            for path, manifest in features.certificates.whole()
+            {**facts, "flips": judge(head, paths, pair_encoding)}
+            for paths, facts in side_by_side([view.certificates for view in views])
         ]
         if not spec_of(self, ComputeSpec).allow_lossy:
             for figures in judged:
-                check_flips(figures, features.spec.recipe)
+                check_flips(figures, first.spec.recipe)
         return judged

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import luigi
 
 from pipeline.config import (
+    CascadeSpec,
     ComputeSpec,
     DatasetSpec,
     DecisionSpec,
@@ -28,6 +29,7 @@ Spec = TypeVar(
     SplitSpec,
     HeadSpec,
     DecisionSpec,
+    CascadeSpec,
     PredictorSpec,
     ComputeSpec,
 )
@@ -158,12 +160,17 @@ class EncoderOptions:
     )
 
 
-class ViewOptions:
-    """Which views of one encoder are taken beside each other."""
+class LayerOptions:
+    """How many layers of the encoder are taken beside each other."""
 
     layers = WholeNumber(
         default=6, description="how many layers, up to and with --layer"
     )
+
+
+class ViewOptions(LayerOptions):
+    """Which views of one encoder are taken beside each other."""
+
     poolings = luigi.Parameter(
         default="", description="cls, mean, max, separated by commas; empty: --pooling"
     )
@@ -228,6 +235,15 @@ class HeadOptions(DecisionOptions):
     )
     class_weight = luigi.Parameter(
         default=HeadSpec.class_weight, description="none, balanced"
+    )
+
+
+class CascadeOptions:
+    """When words alone answer."""
+
+    max_loss = Number(
+        default=CascadeSpec.max_loss,
+        description="points of accuracy that texts which are not encoded may cost",
     )
 
 

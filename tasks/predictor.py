@@ -3,12 +3,12 @@
 import json
 from collections.abc import Mapping
 from functools import cached_property
+from typing import ClassVar
 
 from pipeline.config import PredictorSpec
 from pipeline.storage import Draft, disk
 from tasks.base import Stage
 from tasks.evaluation import EvaluateModel
-from tasks.features import ExtractFeatures
 from tasks.logreg import FitLogReg
 from tasks.options import (
     ComputeOptions,
@@ -20,7 +20,6 @@ from tasks.options import (
     SplitOptions,
     spec_of,
 )
-from tasks.split import SplitDataset
 
 
 class ExportPredictor(
@@ -37,16 +36,24 @@ class ExportPredictor(
 
     folder = "predictors"
     schema = 3
+    reports: ClassVar[type[EvaluateModel]] = EvaluateModel  # whose model is exported
+
+    @cached_property
+    def model(self) -> FitLogReg:
+        """Return the stage of the model."""
+        return self.stage(self.reports).model
 
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:
         """Read the model, the training rows' features, the encoder's files and the figures for the card."""
-        return {
-            "split": self.stage(SplitDataset),
-            "features": self.stage(ExtractFeatures),
-            "model": self.stage(FitLogReg),
-            "report": self.stage(EvaluateModel),
-        }
+        read = dict(self.model.upstream)
+        del read["dataset"]
+        return {**read, "model": self.model, "report": self.stage(self.reports)}
+
+    @property
+    def role(self) -> str:
+        """Return the stage's name in the ledger."""
+        return "ExportPredictor"
 
     @cached_property
     def spec(self) -> PredictorSpec:
@@ -67,25 +74,25 @@ class ExportPredictor(
 
     def build(self, draft: Draft) -> str:
         """Put the parts together; no torch is imported."""
-        from pipeline.features.stored import StoredFeatures, pair_encoding_of
+        from pipeline.features.stored import pair_encoding_of
         from pipeline.predictor.export import assemble
         from pipeline.predictor.file import save_predictor
         from pipeline.report.card import model_card
 
-        features = self.upstream["features"]
-        assert isinstance(features, ExtractFeatures)  # as `upstream` made it
+        views = list(self.model.views.values())
+        terms = self.upstream.get("terms")
         report = self.upstream["report"].directory / "report.json"
         fit = disk.load_array(self.upstream["split"].directory / "fit.npy")
-        stored = StoredFeatures.of(features.directory, self.root)
         predictor = assemble(
-            spec=features.spec,
-            source=features.source,
-            encoder_dir=features.store / "encoder",
-            model_dir=self.upstream["model"].directory,
+            spec=self.model.encoder_spec,
+            source=views[-1].source,
+            encoder_dirs=[view.store / "encoder" for view in views],
+            terms_dir=None if terms is None else terms.directory,
+            model_dir=self.model.directory,
             report=report,
             weights=self.spec.encoder_in_predictor,
-            training=stored.subset(fit),
-            pair_encoding=pair_encoding_of(features.directory),
+            training=self.model.stored().subset(fit),
+            pair_encoding=pair_encoding_of(views[-1].directory),
         )
         path = draft.path / "predictor.joblib"
         save_predictor(predictor, path)

@@ -69,7 +69,7 @@ def _changed(stages: Sequence[Stage], theirs: Json) -> list[str]:
     """Return what differs in the stages' own options, as ``field: old -> new``."""
     found = []
     for stage in stages:
-        fields = key_fields(stage, theirs.get(stage.get_task_family()))
+        fields = key_fields(stage, theirs.get(stage.role))
         if fields is not None:
             own = {**stage.key_fields, "inputs": fields.get("inputs", {})}
             found += differences(fields, own)
@@ -78,7 +78,7 @@ def _changed(stages: Sequence[Stage], theirs: Json) -> list[str]:
 
 def _earlier(root: Path, stages: Sequence[Stage]) -> Iterator[tuple[str, Json]]:
     """Yield when runs on the same data and split ended and their stages' keys, the last one first."""
-    keys = {stage.get_task_family(): stage.key for stage in stages}
+    keys = {stage.role: stage.key for stage in stages}
     for entry in reversed(ledger.entries(root)):
         theirs, status = entry.get("keys"), entry.get("status")
         if not isinstance(theirs, dict) or status not in {"ok", "noop"}:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import luigi
 
@@ -20,11 +20,7 @@ from pipeline.storage import (
 )
 from tasks import ledger, stop
 from tasks.base import Stage
-from tasks.baselines import FitBaselines
-from tasks.dataset import PrepareDataset
 from tasks.evaluation import EvaluateModel
-from tasks.features import ExtractFeatures
-from tasks.logreg import FitLogReg
 from tasks.options import (
     ComputeOptions,
     DatasetOptions,
@@ -35,18 +31,8 @@ from tasks.options import (
     SplitOptions,
 )
 from tasks.predictor import ExportPredictor
-from tasks.split import SplitDataset
 
 logger = logging.getLogger(__name__)
-KINDS: tuple[type[Stage], ...] = (
-    PrepareDataset,
-    ExtractFeatures,
-    SplitDataset,
-    FitBaselines,
-    FitLogReg,
-    EvaluateModel,
-    ExportPredictor,
-)
 
 
 class TrainLogReg(
@@ -65,6 +51,7 @@ class TrainLogReg(
     """
 
     folder = "runs"
+    exports: ClassVar[type[ExportPredictor]] = ExportPredictor  # the last stage
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: as in luigi
         try:
@@ -77,7 +64,22 @@ class TrainLogReg(
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:
         """Require every stage, so that one deleted in the middle is built again, and only it."""
-        return {kind.__name__: self.stage(kind) for kind in KINDS}
+        stages = [
+            *self.report.upstream.values(),
+            self.report,
+            self.predictor,
+        ]
+        return {stage.role: stage for stage in stages}
+
+    @property
+    def predictor(self) -> ExportPredictor:
+        """Return the stage of the predictor."""
+        return self.stage(self.exports)
+
+    @property
+    def report(self) -> EvaluateModel:
+        """Return the stage of the report."""
+        return self.stage(self.exports.reports)
 
     @property
     def slug(self) -> str:
@@ -94,22 +96,21 @@ class TrainLogReg(
 
     def finish(self, status: str) -> None:
         """Point ``latest`` at this result, write the ledger's line and print the headline."""
-        report = json.loads(
-            disk.read(self.upstream["EvaluateModel"].directory / "report.json")
-        )
+        report = json.loads(disk.read(self.report.directory / "report.json"))
         figures = {
             name: {"value": figure["value"], "ci95": figure["ci95"]}
             for name, figure in report["metrics"]["test"].items()
         }
-        n_rows = read_manifest(self.upstream["ExtractFeatures"].directory)["facts"][
-            "rows"
-        ]
+        (features, *_) = self.report.model.views.values()
+        n_rows = read_manifest(features.directory)["facts"]["rows"]
         try:
             self._link_latest()
         except OSError as error:  # a read-only folder: all results are there
             logger.warning("%s was not renewed: %s", self.root / "latest", error)
         if status == "noop":
-            logger.info("Nothing to do: all %d stages are up to date.", len(KINDS))
+            logger.info(
+                "Nothing to do: all %d stages are up to date.", len(self.upstream)
+            )
             ledger.write_noop(self.root, self.keys(), figures=figures, n_rows=n_rows)
         else:
             ledger.close(status, figures=figures, n_rows=n_rows)
@@ -126,10 +127,7 @@ class TrainLogReg(
         if folder.exists() and not folder.is_dir():
             quarantine(folder, root=self.root)
         disk.make_folder(folder)
-        report, predictor = (
-            self.upstream["EvaluateModel"].directory,
-            self.upstream["ExportPredictor"].directory,
-        )
+        report, predictor = self.report.directory, self.predictor.directory
         targets = [
             *(predictor / name for name in ("predictor.joblib", "model_card.md")),
             *(report / f"report.{ending}" for ending in ("json", "md", "html")),

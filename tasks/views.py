@@ -54,7 +54,9 @@ class ExtractViews(
         options = {name: getattr(self, name) for name in names}
         family: dict[type[Stage], Stage] = {PrepareDataset: self.stage(PrepareDataset)}
         return ExtractFeatures(
-            family=family, **{**options, "layer": layer, "pooling": pooling}
+            family=family,
+            maker=self,
+            **{**options, "layer": layer, "pooling": pooling},
         )
 
     @cached_property

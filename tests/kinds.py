@@ -34,7 +34,8 @@ def inputs_of(artifacts: Path) -> ReportInputs:
     return ReportInputs(
         dataset=dataset,
         split=split,
-        features=features,
+        features=(features,),
+        terms=None,
         model=model,
         baselines=baselines,
         root=artifacts,

@@ -17,7 +17,6 @@ from sklearn.metrics import (
 from pipeline.datasets import pins
 from pipeline.datasets.targets import class_numbers
 from pipeline.evaluation import baselines, resampling
-from pipeline.evaluation.baselines import shares
 from pipeline.evaluation.metrics import (
     Scored,
     confusion,
@@ -27,6 +26,8 @@ from pipeline.evaluation.metrics import (
 )
 from pipeline.evaluation.published import published_figures
 from pipeline.evaluation.resampling import wilson
+from pipeline.terms import model
+from pipeline.terms.model import shares
 
 # One right and sure, one right and unsure, one wrong and sure, one wrong; two classes.
 BY_HAND = Scored(
@@ -485,7 +486,7 @@ def test_tfidf_gives_a_scored_text_without_known_words_the_shares():
 
 
 def test_tfidf_records_that_the_solver_did_not_converge(monkeypatch):
-    monkeypatch.setattr(baselines, "MAX_ITER", 1)
+    monkeypatch.setattr(model, "MAX_ITER", 1)
 
     _, facts = tfidf_proba(POLAR, POLES, ["neg", "pos"], ["good"])
 

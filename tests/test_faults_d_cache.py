@@ -417,7 +417,7 @@ def test_d65_a_read_only_folder_serves_a_complete_job(trained, tiny_encoder, cap
         assert job.complete()
         job.finish("noop")
         features = StoredFeatures.of(
-            job.upstream["ExtractFeatures"].directory, trained.artifacts
+            [job.upstream["ExtractFeatures"].directory], trained.artifacts
         )
         assert len(features.take(np.arange(5))) == 5
         with pytest.raises(

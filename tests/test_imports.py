@@ -13,7 +13,7 @@ LEVELS = [
     {"config", "pages", "pairs"},
     {"storage"},
     {"hub"},
-    {"datasets", "splitting", "encoder"},
+    {"datasets", "splitting", "encoder", "terms"},
     {"features", "heads", "evaluation"},
     {"report", "predictor"},
     {"testing"},
@@ -28,7 +28,12 @@ HOMES = {
     },  # the predictor shows its tokenizer
     "tokenizers": {"pipeline.encoder", "pipeline.predictor"},
     "safetensors": {"pipeline.encoder", "pipeline.predictor"},
-    "sklearn": {"pipeline.heads", "pipeline.evaluation", "pipeline.predictor"},
+    "sklearn": {
+        "pipeline.terms",
+        "pipeline.heads",
+        "pipeline.evaluation",
+        "pipeline.predictor",
+    },
     "onnx": {"pipeline.encoder"},
     "onnxruntime": {"pipeline.encoder"},
     "openvino": {"pipeline.encoder"},

@@ -23,12 +23,12 @@ from pipeline.encoder.pairs import composed, encode_rows, flat
 from pipeline.encoder.tokens import TokenCutter
 from pipeline.errors import ConfigError, DataError
 from pipeline.evaluation.resampling import Clusters
-from pipeline.evaluation.terms import fit_terms, term_matrix
 from pipeline.features.keys import row_key, row_keys
 from pipeline.features.store import FeatureStore
 from pipeline.features.stored import PairFeatures
 from pipeline.features.texts import BothTexts, TextList
 from pipeline.splitting import count_overlap, random_split, text_groups
+from pipeline.terms.matrix import fit_terms, term_matrix
 from pipeline.testing import WordLengthEncoder
 from tests.checkpoints import save_kind, save_tiny
 from tests.conftest import BIN, NOUNS, POSITIVE, Job
@@ -235,7 +235,7 @@ def test_separate_pairs_share_the_rows_of_their_texts(tmp_path):
     pairs = [("a bb", "ccc"), ("ccc", "a bb"), ("dd e", "dd e")]
 
     done = extract(store, flat(pairs), encoder)
-    stored = PairFeatures(store, done.keys[0::2], done.keys[1::2])
+    stored = PairFeatures([store], done.keys[0::2], done.keys[1::2])
 
     assert done.rows_encoded == 2
     assert stored.take(np.array([0, 2])).tolist() == [

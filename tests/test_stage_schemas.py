@@ -103,7 +103,8 @@ SOURCES = {
         "tasks/baselines.py",
         "pipeline/datasets/targets.py",
         "pipeline/evaluation/baselines.py",
-        "pipeline/evaluation/terms.py",
+        "pipeline/terms/matrix.py",
+        "pipeline/terms/model.py",
     ],
     "EvaluateModel": [
         "tasks/evaluation.py",

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from pipeline.evaluation.baselines import words_of
 from pipeline.evaluation.metrics import RowScores
 from pipeline.evaluation.resampling import (
     Z95,
@@ -25,6 +24,7 @@ from pipeline.evaluation.resampling import (
     resampled_totals,
     share_interval,
 )
+from pipeline.terms.matrix import words_of
 
 MIN_WEAK = 10  # clusters of rows: fewer say nothing of a slice
 MAX_VALUES = 12  # of a column, shown by themselves

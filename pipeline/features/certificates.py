@@ -10,7 +10,7 @@ is fitted later is judged without torch.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,3 +82,31 @@ class Certificates:
     def lack(self, precision: str) -> bool:
         """Tell whether features of a precision lie here that nothing was measured of."""
         return precision != EXACT and not any(self.whole())
+
+
+def side_by_side(views: Sequence[Certificates]) -> Iterator[tuple[list[Path], Json]]:
+    """Yield the certificates of engines that were measured for all views on the same texts: a path a view, and facts.
+
+    The facts are those of the last view. What an engine was measured on for some views alone judges no head of all.
+
+    Raises
+    ------
+    UnreadableError
+        If the system does not let one be read.
+    """
+    *others, last = ([*view.whole()] for view in views)
+    for path, manifest in last:
+        paths = [*(_like(path, manifest, other) for other in others), path]
+        known = [one for one in paths if one is not None]
+        if len(known) == len(paths):
+            yield known, manifest["facts"]
+
+
+def _like(path: Path, manifest: Json, others: list[tuple[Path, Json]]) -> Path | None:
+    """Return the certificate of the same engine and the same texts, if there is one."""
+    engine, texts = manifest["key_fields"]["engine"], manifest["files"]["keys.npy"]
+    for other, found in others:
+        is_same = found["files"]["keys.npy"]["sha256"] == texts["sha256"]
+        if is_same and found["key_fields"]["engine"] == engine:
+            return other
+    return None

@@ -78,7 +78,7 @@ def encode_again(
         raise EncoderError(
             f"{spec.encoder} is not the encoder that made {features_dir.parent.parent}. Pass --encoder."
         )
-    stored, texts = StoredFeatures.of(features_dir, root), StoredTexts(dataset_dir)
+    stored, texts = StoredFeatures.of([features_dir], root), StoredTexts(dataset_dir)
     if len(stored) != len(texts):
         raise CacheError(
             f"{features_dir} lists {len(stored):,} rows, {dataset_dir} has {len(texts):,}. Run the pipeline again."

@@ -1,5 +1,7 @@
 """How many answers of a fitted head change where features come from another engine or precision."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +19,37 @@ MOVED = (
 )
 
 
-def judge(head: Head, certificate: Path, pair_encoding: str | None = None) -> int:
-    """Return how many labels flip between the two sets of features in a certificate's directory.
+def judge(
+    head: Head, certificates: Sequence[Path], pair_encoding: str | None = None
+) -> int:
+    """Return how many labels flip between the two sets of features in certificates' directories, one a view.
 
-    They are of single texts; for a head of pairs, see `pipeline.encoder.pairs.as_read`.
+    They are of single texts; for a head of pairs, see `pipeline.encoder.pairs.as_read`. What words say of them is
+    left out, as if they had none: so the encoder alone decides.
     """
     reference, features = (
-        as_read(disk.load_array(certificate / f"{name}.npy"), pair_encoding)
+        for_head(
+            head,
+            np.hstack([disk.load_array(path / f"{name}.npy") for path in certificates]),
+            pair_encoding,
+        )
         for name in ("reference", "features")
     )
-    return count_flips(head, reference, features)
+    return count_flips(replace(head, gate=None), reference, features)
+
+
+def for_head(head: Head, features: Features, pair_encoding: str | None) -> Features:
+    """Return features of single texts as a head takes them: as pairs if it is of pairs, and with scores of 0 for words.
+
+    Parameters
+    ----------
+    head : Head
+    features : ndarray of float32, shape (n, d)
+    pair_encoding : {"separate", "joint"} or None
+    """
+    read = as_read(features, pair_encoding)
+    nothing = np.zeros((len(read), head.n_terms), dtype=read.dtype)
+    return np.hstack([read, nothing])
 
 
 def count_flips(head: Head, reference: Features, features: Features) -> int:

@@ -4,6 +4,7 @@ It is scored with numpy and stored as ``.npy`` and JSON, so no version of scikit
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,54 @@ class RidgePoint:
 
 
 @dataclass(frozen=True)
+class Blend:
+    """How the scores of several models are added up: sum of weight times score, plus bias.
+
+    Attributes
+    ----------
+    weights : dict of str to float
+        Of each model; `pipeline.heads.blend` names them.
+    bias : list of float, length w
+        Of each score: 1 for two classes or a number, else as many as there are classes or labels.
+    """
+
+    weights: dict[str, float]
+    bias: list[float]
+
+    def scores(self, parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Return the sum for rows: of each model (n, w) -> (n, w)."""
+        total = np.tile(self.bias, (len(parts[0]), 1))
+        for weight, part in zip(self.weights.values(), parts, strict=True):
+            total += weight * part
+        return total
+
+
+@dataclass(frozen=True)
+class Gate:
+    """When models on words answer alone, so that the text need not be encoded.
+
+    Attributes
+    ----------
+    terms : Blend
+        Of the models on words.
+    min_confidence : float
+        They do where their largest probability is at least this.
+    """
+
+    terms: Blend
+    min_confidence: float
+
+    def scores(self, terms: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what the models on words say of rows, from their scores side by side: (n, m w) -> (n, w)."""
+        return self.terms.scores(np.split(terms, len(self.terms.weights), axis=1))
+
+    def is_sure(self, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which rows they answer, shape (n,), from `scores`."""
+        one = scores[:, 0] if scores.shape[1] == 1 else scores
+        return np.asarray(probabilities_of(one).max(axis=1) >= self.min_confidence)
+
+
+@dataclass(frozen=True)
 class Head:
     """A fitted logistic regression, or ridge regression, with its scaling.
 
@@ -61,6 +110,10 @@ class Head:
         Empty if C was given.
     sklearn_version : str
         Which scikit-learn fitted it.
+    blend : Blend, optional
+        Of its own scores and those of models on words, whose columns stand behind the features; they are in `coef`.
+    gate : Gate, optional
+        Which rows those models answer alone.
     rule : DecisionRule, optional
         How outputs and answers are made of its probabilities; None: these are the outputs, and the most probable class
         is the answer, or each label from 0.5 on.
@@ -80,12 +133,31 @@ class Head:
     search: list[SearchPoint] | list[RidgePoint] = field(default_factory=list)
     task: str = "classification"
     rule: DecisionRule | None = None
+    blend: Blend | None = None
+    gate: Gate | None = None
+
+    @property
+    def n_terms(self) -> int:
+        """Return how many columns are scores of models on words: the last ones."""
+        return (
+            0 if self.blend is None else (len(self.blend.weights) - 1) * len(self.coef)
+        )
 
     def decision(self, features: Features) -> NDArray[np.float64]:
         """Return the scores: shape (n,) for two classes or a number, else (n, k)."""
         scores = (features - self.mean) / self.scale @ self.coef.T + self.intercept
+        if self.gate is not None:
+            own = self.gate.scores(features[:, -self.n_terms :].astype(np.float64))
+            is_sure = self.gate.is_sure(own)
+            scores[is_sure] = own[is_sure]
         is_one = self.task != "multilabel" and len(self.coef) == 1
         return np.asarray(scores[:, 0] if is_one else scores)
+
+    def needs_features(self, terms: Features) -> NDArray[np.bool_]:
+        """Return which rows words do not decide, shape (n,), from the scores of the models on words, (n, m w)."""
+        if self.gate is None:
+            return np.ones(len(terms), dtype=bool)
+        return ~self.gate.is_sure(self.gate.scores(terms.astype(np.float64)))
 
     def outputs(self, features: Features) -> NDArray[np.float64]:
         """Return what everything else is made from: probabilities, (n, k), or of a regression the numbers, (n, 1)."""
@@ -152,14 +224,21 @@ class Head:
 
     def params(self) -> dict[str, object]:
         """Return everything but the arrays, as JSON values."""
-        skip = {"mean", "scale", "coef", "intercept", "rule"}
+        skip = {"mean", "scale", "coef", "intercept", *PARTS}
         params = {
             name: value for name, value in asdict(self).items() if name not in skip
         }
-        return params if self.rule is None else {**params, "rule": self.rule.params()}
+        if self.rule is not None:
+            params["rule"] = self.rule.params()
+        if self.blend is not None:
+            params["blend"] = asdict(self.blend)
+        if self.gate is not None:
+            params["gate"] = asdict(self.gate)
+        return params
 
 
 ARRAYS = ("mean", "scale", "coef", "intercept")
+PARTS = ("rule", "blend", "gate")  # that not every head has
 
 
 def probabilities_of(scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -191,5 +270,13 @@ def head_of(
     """Return the head made of `Head.params` and its arrays."""
     kind = RidgePoint if params.get("task") == "regression" else SearchPoint
     points = [kind(**point) for point in params["search"]]
-    rule = rule_of(params["rule"]) if "rule" in params else None
-    return Head(**{**params, **arrays, "search": points, "rule": rule})
+    parts = {
+        "rule": rule_of(params["rule"]) if "rule" in params else None,
+        "blend": Blend(**params["blend"]) if "blend" in params else None,
+        "gate": _gate_of(params["gate"]) if "gate" in params else None,
+    }
+    return Head(**{**params, **arrays, "search": points, **parts})
+
+
+def _gate_of(params: dict[str, Any]) -> Gate:  # Any: JSON values
+    return Gate(Blend(**params["terms"]), params["min_confidence"])

@@ -8,10 +8,11 @@ coefficients w and intercept b gives
 a sum of one number a token. What an encoder does before pooling, and so what a token has taken from its neighbours,
 is inside h_i. Other poolings are not linear in the tokens; there each word is masked in its turn (Zeiler and Fergus,
 Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2; for texts Li, Monroe and Jurafsky,
-Understanding Neural Networks through Representation Erasure, 2016).
+Understanding Neural Networks through Representation Erasure, 2016). Where the head also goes by words, each word is
+left out of the text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,14 +30,16 @@ if TYPE_CHECKING:
     from pipeline.encoder.frozen import Encoder
 
 Ids = NDArray[np.int32]
+ColumnsOf = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
 def explain(
     encoder: "Encoder",
     head: Head,
     text: str,
-    features: NDArray[np.float32],
+    columns: NDArray[np.float32],
     *,
+    columns_of: ColumnsOf,
     label: str | int | None = None,
     artifacts: str | Path | None = None,
 ) -> Explanation:
@@ -47,8 +50,10 @@ def explain(
     encoder : Encoder
     head : Head
     text : str
-    features : ndarray of float32, shape (1, d)
-        Of the text, as the head gets them.
+    columns : ndarray of float32, shape (1, d)
+        Of the text, as the head takes it.
+    columns_of : callable
+        Takes n texts and returns the same of them, (n, d).
     label, artifacts
         As for `Predictor.explain`.
 
@@ -57,24 +62,27 @@ def explain(
     ConfigError
         If `label` is none of the classes.
     """
-    outputs = head.outputs(features)
+    outputs = head.outputs(columns)
     k = _class_of(head, outputs, label)
     weights, intercept = head.weights_of(k)
     pieces = encoder.tokenize.pieces(text)
     words = pieces.words(pieces.kept)
-    is_exact = encoder.spec.pooling == "mean"
-    if is_exact:
+    is_exact = encoder.spec.pooling == "mean" and not head.n_terms
+    if head.n_terms:
+        found = _left_out(head, k, pieces, words, columns_of)
+    elif is_exact:
         shares = _exact(encoder, head, weights, pieces)
         found = [float(shares[word].sum()) for word in words]
     else:
         found = _occluded(encoder, head, weights, pieces, words)
+    features = columns[:, : columns.shape[1] - head.n_terms]
     nearest, note = _nearest(features, head, artifacts)
     return Explanation(
         text=pieces.text,
         label=None if head.task == "regression" else head.classes[k],
         predicted=_predicted(head, outputs),
         probability=None if head.task == "regression" else float(outputs[0, k]),
-        score=float(((features[0] - head.mean) / head.scale) @ weights + intercept),
+        score=float(_score(head, columns, k)[0]),
         method=EXACT if is_exact else OCCLUSION,
         base=intercept if is_exact else None,
         words=tuple(
@@ -139,11 +147,40 @@ def _class_of(head: Head, outputs: NDArray[np.float64], label: str | int | None)
     )
 
 
+def _score(head: Head, columns: NDArray[np.float32], k: int) -> NDArray[np.float64]:
+    """Return the score of one class, shape (n,)."""
+    scores = head.decision(columns)
+    if scores.ndim == 2:
+        return scores[:, k]
+    return scores if k == 1 or head.task == "regression" else -scores
+
+
+def _left_out(
+    head: Head,
+    k: int,
+    pieces: Pieces,
+    words: Sequence[list[int]],
+    columns_of: ColumnsOf,
+) -> list[float]:
+    """Return what the score loses without each word of the text."""
+    variants = [pieces.text]
+    for word in words:
+        kept = [pieces.kept[i] for i in word]
+        begin, end = kept[0].begin, max(piece.end for piece in kept)
+        variants.append(pieces.text[:begin] + pieces.text[end:])
+    whole, *rest = _score(head, columns_of(variants), k)
+    return [float(whole - score) for score in rest]
+
+
 def _exact(
     encoder: "Encoder", head: Head, weights: NDArray[np.float64], pieces: Pieces
 ) -> NDArray[np.float64]:
     """Return the share of each token in the score, shape (t,)."""
-    states = encoder.token_states([_ids(pieces)]).layers[-1][0]  # (t, d)
+    found = encoder.token_states([_ids(pieces)]).layers
+    deepest = max(encoder.spec.layers)  # the last of them
+    states = np.concatenate(
+        [found[layer - deepest - 1][0] for layer in encoder.spec.layers], axis=1
+    )  # (t, d)
     return np.asarray((states - head.mean) / head.scale @ weights / len(states))
 
 

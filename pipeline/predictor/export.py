@@ -2,33 +2,39 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.config import HEADLINES, EncoderSpec, PredictorSpec
 from pipeline.encoder.folder import QUANTIZED, weight_names
 from pipeline.encoder.identity import EncoderSource
-from pipeline.encoder.pairs import as_read
 from pipeline.errors import ArtifactError
 from pipeline.evaluation.drift import MAX_ROWS
 from pipeline.features.stored import StoredFeatures
+from pipeline.heads.flips import for_head
 from pipeline.heads.head import ARRAYS, load_head
 from pipeline.predictor.elsewhere import Elsewhere
 from pipeline.predictor.parts import Parts
 from pipeline.predictor.predictor import Predictor
 from pipeline.predictor.reference import reference_of
 from pipeline.storage import check_contents, disk
+from pipeline.terms.matrix import SETTINGS
+from pipeline.terms.model import load_term_model
 
 
 def assemble(
     *,
     spec: EncoderSpec,
     source: EncoderSource,
-    encoder_dir: Path,
+    encoder_dirs: Sequence[Path],
     model_dir: Path,
     report: Path,
     training: StoredFeatures,
+    terms_dir: Path | None = None,
     pair_encoding: str | None = None,
     weights: str = PredictorSpec.encoder_in_predictor,
 ) -> Predictor:
@@ -39,14 +45,16 @@ def assemble(
     spec : EncoderSpec
     source : EncoderSource
         Where the weights are.
-    encoder_dir : Path
-        The row store's ``encoder`` directory.
+    encoder_dirs : sequence of Path
+        The ``encoder`` directory of each view's row store.
     model_dir : Path
         The fitted head.
     report : Path
         ``report.json``, for the card.
     training : StoredFeatures
         The rows that were fitted on; at most `MAX_ROWS` are read.
+    terms_dir : Path, optional
+        The models on words, for a head that goes by them, too.
     pair_encoding : {"separate", "joint"}, optional
         See `Parts`.
     weights : {"bundle", "reference"}
@@ -57,10 +65,10 @@ def assemble(
     ArtifactError
         If the weights are not those that made the features.
     """
-    manifest = check_contents(encoder_dir)
-    facts = manifest["facts"]
+    *_, manifest = map(check_contents, encoder_dirs)
+    facts, encoder_dir = manifest["facts"], encoder_dirs[-1]
     head = load_head(model_dir)
-    probes = disk.load_array(encoder_dir / "probes.npy")
+    probes = np.hstack([disk.load_array(path / "probes.npy") for path in encoder_dirs])
     return Predictor(
         Parts(
             spec=replace(spec, encoder=source.name),
@@ -73,13 +81,16 @@ def assemble(
             head=head.params(),
             head_arrays={name: getattr(head, name) for name in ARRAYS},
             probe_features=probes,
-            probe_proba=head.outputs(as_read(probes, pair_encoding)),
+            probe_proba=head.outputs(for_head(head, probes, pair_encoding)),
             made_by=facts.get("engine"),
             card={
                 **make_card(json.loads(disk.read(report))),
                 "versions": {**manifest["versions"], "sklearn": head.sklearn_version},
             },
             pair_encoding=pair_encoding,
+            terms=()
+            if terms_dir is None
+            else tuple(load_term_model(terms_dir / kind) for kind in SETTINGS),
             reference=reference_of(training.take(training.sample(MAX_ROWS))),
         )
     )

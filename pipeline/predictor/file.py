@@ -29,12 +29,16 @@ from pipeline.predictor.elsewhere import Elsewhere
 from pipeline.predictor.parts import Parts
 from pipeline.predictor.predictor import Predictor
 from pipeline.storage import disk
+from pipeline.terms.matrix import SETTINGS
+from pipeline.terms.model import ARRAYS as TERM_ARRAYS
+from pipeline.terms.model import TermModel
 
 KIND = "frostbert-predictor"
-# 2 where a reader of 1 would answer wrongly: a task other than classification, a decision rule, pairs.
+# 2 where a reader of 1 would answer wrongly: a task other than classification, a decision rule, pairs, layers, words.
 FIRST_VERSION, VERSION = 1, 2
 FIRST_INT8 = "int8-static-v1"  # what int8 meant in files that do not name their recipe
 ARRAYS = ("mean", "scale", "coef", "intercept")  # of the head
+TERMS = "terms."  # begins the names of what the models on words are made of
 REFERENCE = "reference."  # begins the names of arrays that describe the training features; older files have none
 
 
@@ -45,12 +49,18 @@ def pack(parts: Parts) -> tuple[str, str, *tuple[bytes, ...]]:
     elsewhere = parts.weights if isinstance(parts.weights, Elsewhere) else None
     arrays |= {"probe_features": parts.probe_features, "probe_proba": parts.probe_proba}
     arrays |= {
+        f"{TERMS}{model.kind}.{name}": getattr(model, name)
+        for model in parts.terms
+        for name in TERM_ARRAYS
+    }
+    arrays |= {
         REFERENCE + name: array for name, array in sorted(parts.reference.items())
     }
     sections: dict[str, bytes] = {
         "config.json": parts.config,
         "tokenizer.json": parts.tokenizer,
         **weights,
+        **{f"{TERMS}{model.kind}.json": _json(model.terms) for model in parts.terms},
     }
     shapes: dict[str, object] = {}
     for name, array in arrays.items():
@@ -66,6 +76,7 @@ def pack(parts: Parts) -> tuple[str, str, *tuple[bytes, ...]]:
         "weights": list(weights),
         "elsewhere": None if elsewhere is None else elsewhere.facts(),
         **({"pair_encoding": parts.pair_encoding} if parts.pair_encoding else {}),
+        **({"terms": [model.kind for model in parts.terms]} if parts.terms else {}),
         "head": parts.head if _is_more(parts) else _without_task(parts.head),
         "arrays": shapes,
         "card": parts.card,
@@ -91,7 +102,9 @@ def restore(digest: str, header: str, sections: Sequence[bytes]) -> Predictor:
 def _is_more(parts: Parts) -> bool:
     """Tell whether a predictor is more than a classifier of single texts by the most probable class."""
     task = parts.head.get("task", TASKS[0])
-    return bool(task != TASKS[0] or "rule" in parts.head or parts.pair_encoding)
+    is_wide = len(parts.spec.layers) > 1 or parts.terms
+    has_rule = "rule" in parts.head
+    return bool(task != TASKS[0] or has_rule or parts.pair_encoding or is_wide)
 
 
 def _without_task(head: dict[str, Any]) -> dict[str, Any]:  # Any: JSON values
@@ -105,6 +118,7 @@ def _check_choices(described: dict[str, Any]) -> None:  # Any: JSON values
         ("task", described["head"].get("task", TASKS[0]), TASKS),
         ("pair encoding", described.get("pair_encoding"), (None, SEPARATE, JOINT)),
         ("calibrator", calibrator and calibrator.get("method"), (None, *CALIBRATORS)),
+        *(("model on", kind, tuple(SETTINGS)) for kind in described.get("terms", [])),
     ):
         if word not in known:
             words = ", ".join(one for one in known if one)
@@ -176,12 +190,24 @@ def unpack(digest: str, header: str, sections: Sequence[bytes]) -> Parts:
         card=described["card"],
         made_by=described.get("made_by"),
         pair_encoding=described.get("pair_encoding"),
+        terms=tuple(
+            TermModel(
+                kind=kind,
+                terms=json.loads(found[f"{TERMS}{kind}.json"]),
+                **{name: arrays[f"{TERMS}{kind}.{name}"] for name in TERM_ARRAYS},
+            )
+            for kind in described.get("terms", [])
+        ),
         reference={
             name.removeprefix(REFERENCE): array
             for name, array in arrays.items()
             if name.startswith(REFERENCE)
         },
     )
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _array(

@@ -61,7 +61,10 @@ def nearest_training_texts(
     origin = origin_of(head, artifacts)
     fit = disk.load_array(origin.split / "fit.npy")
     blocks = StoredFeatures.of(origin.features, artifacts).subset(fit).blocks()
-    near, cosines = nearest(features, blocks, head.mean, head.scale, N_NEAREST)
+    dim = features.shape[1]  # without scores of models on words
+    near, cosines = nearest(
+        features, blocks, head.mean[:dim], head.scale[:dim], N_NEAREST
+    )
     rows = fit[near[0]]
     described = StoredTexts(origin.dataset).at(rows.tolist())
     labels = load_labels(origin.dataset, rows).tolist()

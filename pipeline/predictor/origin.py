@@ -24,14 +24,14 @@ class Origin:
     ----------
     artifacts : Path
     dataset, split : Path
-    features : Path
-        The data set's list of rows in its row store.
+    features : tuple of Path
+        The data set's list of rows in the row store of each view.
     """
 
     artifacts: Path
     dataset: Path
     split: Path
-    features: Path
+    features: tuple[Path, ...]
 
 
 def origin_of(head: Head, artifacts: Path) -> Origin:
@@ -47,8 +47,10 @@ def origin_of(head: Head, artifacts: Path) -> Origin:
         artifacts=artifacts,
         dataset=_published(artifacts.glob("datasets/*"), inputs["dataset"]),
         split=_published(artifacts.glob("splits/*"), inputs["split"]),
-        features=_published(
-            artifacts.glob("features/*/datasets/*"), inputs["features"]
+        features=tuple(
+            _published(artifacts.glob("features/*/datasets/*"), inputs[name])
+            for name in sorted(inputs)
+            if name.startswith("features")
         ),
     )
 

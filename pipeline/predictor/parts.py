@@ -1,5 +1,6 @@
 """What a predictor is made of, as bytes and plain values: what its file holds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import EncoderSpec
+from pipeline.pairs import Text
 from pipeline.predictor.elsewhere import Elsewhere
+from pipeline.terms.model import TermModel
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Parts:
         `pipeline.evaluation.drift.Reference` of the training features; empty if there is none.
     pair_encoding : {"separate", "joint"}, optional
         How its pairs are encoded; None where it is of single texts. See `pipeline.config.PairSpec`.
+    terms : tuple of TermModel
+        The models on words whose scores stand behind the features; empty if the head goes by features alone.
     """
 
     spec: EncoderSpec
@@ -53,3 +58,9 @@ class Parts:
     made_by: dict[str, Any] | None = None  # Any: JSON values
     reference: dict[str, NDArray[Any]] = field(default_factory=dict)  # Any: numbers
     pair_encoding: str | None = None
+    terms: tuple[TermModel, ...] = ()
+
+    def term_scores(self, rows: Sequence[Text]) -> NDArray[np.float32]:
+        """Return what the models on words say of rows, side by side: (n, m w)."""
+        scores = [model.scores(rows) for model in self.terms]
+        return np.hstack(scores).astype(np.float32)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import HEADLINES, N_SIMILAR
 from pipeline.datasets.table import object_array
+from pipeline.encoder.ahead import one_ahead
 from pipeline.encoder.batching import EncodedWindow, windows
 from pipeline.encoder.pairs import SEPARATE, flat, of_flat
 from pipeline.encoder.per_process import PerProcess
@@ -164,8 +166,13 @@ class Predictor:
         return self._each_window(texts, self._loaded_head().decision)
 
     def transform(self, texts: Rows) -> NDArray[np.float32]:
-        """Return the features of each text, float32 of shape (n, d), as they were in training."""
-        return self._each_window(texts, lambda x: x)
+        """Return the features of each text, float32 of shape (n, d), as the encoder gave them in training."""
+        width = len(self._parts.head_arrays["mean"]) - self._loaded_head().n_terms
+        parts = [np.empty((0, width), dtype=np.float32)]
+        for window in self._encoded(windows(self._checked(texts))):
+            self._tell_of_cuts(window.n_tokens)
+            parts.append(window.features)
+        return np.concatenate(parts)
 
     def count_tokens(self, texts: Rows) -> NDArray[np.int32]:
         """Return how many tokens each text has before it is cut, shape (n,); special ones count.
@@ -188,7 +195,7 @@ class Predictor:
             Some thousand texts each, which are sorted by length together. Their types are not checked.
         """
         head = self._loaded_head()
-        for window in self._encoded(blocks):
+        for window in self._answered(blocks):
             outputs = head.outputs(window.features)
             probabilities = outputs[:, : len(self.classes_)]
             is_cut = window.n_tokens > self.max_length
@@ -199,14 +206,45 @@ class Predictor:
         texts: Rows,
         of: Callable[[NDArray[np.float32]], NDArray[Any]],
     ) -> NDArray[Any]:  # Any: of what `of` returns
-        """Return what `of` makes of each window's features, one below the other."""
+        """Return what `of` makes of what the head takes of each window, one below the other."""
         checked = self._checked(texts)
         width = len(self._parts.head_arrays["mean"])
         parts = [of(np.empty((0, width), dtype=np.float32))]  # its shape and dtype
-        for window in self._encoded(windows(checked)):
+        for window in self._answered(windows(checked)):
             self._tell_of_cuts(window.n_tokens)
             parts.append(of(window.features))
         return np.concatenate(parts)
+
+    def _answered(self, blocks: Iterable[Sequence[Text]]) -> Iterator[EncodedWindow]:
+        """Yield each block as the head takes it: features, and scores of words where it goes by them.
+
+        Texts that words alone decide are not encoded: their features are 0, which the head does not look at.
+        """
+        if not self._parts.terms:
+            yield from self._encoded(blocks)
+            return
+        with closing(one_ahead(self._with_terms, blocks)) as ahead:
+            for rows, terms in ahead:
+                yield self._blended(rows, terms)
+
+    def _with_terms(
+        self, rows: Sequence[Text]
+    ) -> tuple[Sequence[Text], NDArray[np.float32]]:
+        return rows, self._parts.term_scores(rows)
+
+    def _blended(
+        self, rows: Sequence[Text], terms: NDArray[np.float32]
+    ) -> EncodedWindow:
+        """Return rows as the head takes them, those encoded that it needs features of."""
+        head = self._loaded_head()
+        width = len(self._parts.head_arrays["mean"]) - head.n_terms
+        features = np.zeros((len(rows), width), dtype=np.float32)
+        n_tokens = np.zeros(len(rows), dtype=np.int32)
+        wanted = np.flatnonzero(head.needs_features(terms))
+        if len(wanted):
+            (window,) = self._encoded([[rows[i] for i in wanted.tolist()]])
+            features[wanted], n_tokens[wanted] = window
+        return EncodedWindow(np.hstack([features, terms]), n_tokens)
 
     def _encoded(self, blocks: Iterable[Sequence[Text]]) -> Iterator[EncodedWindow]:
         inputs = map(self._inputs, blocks)
@@ -355,6 +393,8 @@ class Predictor:
     ) -> "Explanation":
         """Return the contribution of each word of a text to its score: exact with mean pooling, else by occlusion.
 
+        Where words count beside the encoder, it is what the score loses when the word is left out of the text.
+
         Parameters
         ----------
         text : str
@@ -374,11 +414,22 @@ class Predictor:
         from pipeline.predictor.explain import explain
 
         self._refuse_pairs("explain", LEAVE_OUT)
-        features = self.transform([text])
-        head = self._loaded_head()
         return explain(
-            self.encoder, head, text, features, label=label, artifacts=artifacts
+            self.encoder,
+            self._loaded_head(),
+            text,
+            self._columns([text]),
+            columns_of=self._columns,
+            label=label,
+            artifacts=artifacts,
         )
+
+    def _columns(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return texts as the head takes them, every one encoded."""
+        features = self.transform(texts)
+        if not self._parts.terms:
+            return features
+        return np.hstack([features, self._parts.term_scores(texts)])
 
     def look(
         self, text: "str | Explanation", *, artifacts: str | Path | None = None
@@ -410,6 +461,11 @@ class Predictor:
             kind = {"multilabel": "several labels a text", "regression": "numbers"}
             raise ConfigError(
                 f"The page shows how one class is chosen, and this predictor gives {kind[self.task]}. "
+                "Its contributions are all that explain tells."
+            )
+        if self._parts.terms or len(self._parts.spec.layers) > 1:
+            raise ConfigError(
+                "The page shows a text's way through one layer, and this predictor goes by several, or by words, too. "
                 "Its contributions are all that explain tells."
             )
         explanation = (

@@ -69,7 +69,8 @@ def similar_texts(
         raise ConfigError(f"top is {top}, expected 1 or more. Ask for at least 1 text.")
     if not len(queries):
         return ()
-    _check_shards(origin.features)
+    for features in origin.features:
+        _check_shards(features)
     stored = StoredFeatures.of(origin.features, origin.artifacts)
     distinct = np.flatnonzero(first_of_each(stored.keys))
     near, cosines = most_similar(queries, stored.subset(distinct).blocks(), top)

@@ -78,7 +78,7 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
         for name, found in outputs.items()
     }
     kind = KINDS[head.task]
-    pair_encoding = pair_encoding_of(inputs.features)
+    pair_encoding = pair_encoding_of(inputs.features[-1])
     manifest = read_manifest(inputs.dataset)
     facts, limit = manifest["facts"], manifest["key_fields"]["limit"]
     report: Json = {
@@ -93,12 +93,13 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
         "split": _split(inputs),
         "head": {
             **head.params(),
-            "n_features": len(head.mean),
+            "n_features": len(head.mean) - head.n_terms,
             "float16": float16_effect(head, material.features.subset(material.test))
             # what is rounded is not |u - v| itself, nor compared with a threshold: then nobody can say
             if inputs.spec.feature_dtype == "float16"
             and head.classes
             and head.rule is None
+            and head.blend is None
             and pair_encoding != SEPARATE
             else None,
         },
@@ -148,8 +149,9 @@ def _clusters(clusters: Clusters, *, has_pairs: bool) -> Json:
 
 
 def _encoder(inputs: ReportInputs) -> Json:
-    facts = read_manifest(inputs.features)["facts"]
-    encoder = read_manifest(inputs.features.parent.parent / "encoder")["facts"]
+    last = inputs.features[-1]
+    facts = read_manifest(last)["facts"]
+    encoder = read_manifest(last.parent.parent / "encoder")["facts"]
     model = read_manifest(inputs.model)["facts"]
     return {
         "name": inputs.spec.encoder,

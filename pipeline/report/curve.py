@@ -11,8 +11,10 @@ N_SCORED = 20_000  # more scored rows than that only take time
 
 
 def curve(material: Material) -> Json | None:
-    """Return the curve and its forecast; None where there are too few rows to fit on."""
+    """Return the curve and its forecast; None where there are too few rows, or the head is made of several models."""
     head, y = material.head, material.y_fit
+    if head.blend is not None:
+        return None
     k = len(head.classes)
     most = quick_rows(y, k, material.features.dim)
     sizes = subset_sizes(len(y), max(1, k), most)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.evaluation.feature_map import feature_map
 from pipeline.evaluation.kinds import AnyScored, scored_of
@@ -126,11 +127,7 @@ def suspects(material: Material) -> Json | None:
     y, classes = material.y_fit, material.head.classes
     if not classes:
         return None
-    k = len(classes)
-    rows = _sample(material.strata, quick_rows(y, k, material.features.dim))
-    features = material.features.take(material.fit[rows])
-    folds = material.folds[rows]
-    proba = quick_out_of_fold(features, y[rows], folds, material.head_spec, k)
+    rows, proba = _out_of_fold(material)
     if proba is None:
         return None
     answered = scored_of(y[rows], proba)
@@ -158,6 +155,18 @@ def suspects(material: Material) -> Json | None:
             )
         ],
     }
+
+
+def _out_of_fold(material: Material) -> tuple[Rows, NDArray[np.float64] | None]:
+    """Return training rows, by their positions in `fit`, and their probabilities from fits without their fold."""
+    if material.held_out is not None:
+        rows = np.flatnonzero(np.isfinite(material.held_out).all(axis=1))
+        return rows, material.held_out[rows].astype(np.float64)
+    y, k = material.y_fit, len(material.head.classes)
+    rows = _sample(material.strata, quick_rows(y, k, material.features.dim))
+    features = material.features.take(material.fit[rows])
+    folds = material.folds[rows]
+    return rows, quick_out_of_fold(features, y[rows], folds, material.head_spec, k)
 
 
 def text_map(material: Material) -> Json | None:

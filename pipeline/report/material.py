@@ -14,7 +14,7 @@ from pipeline.datasets.table import StoredTexts, load_labels, load_slices
 from pipeline.datasets.targets import targets_of
 from pipeline.evaluation.kinds import AnyScored, scored_of
 from pipeline.evaluation.resampling import Clusters
-from pipeline.features.stored import StoredFeatures
+from pipeline.features.stored import AnyFeatures, open_features
 from pipeline.heads.head import Head, load_head
 from pipeline.heads.streaming import score_stored
 from pipeline.pairs import Text, joined
@@ -32,8 +32,12 @@ class ReportInputs:
 
     Attributes
     ----------
-    dataset, split, features, model, baselines : Path
+    dataset, split, model, baselines : Path
         Published directories.
+    features : tuple of Path
+        The data set's list of rows in the store of each view.
+    terms : Path or None
+        The models on words that the head goes by, too.
     root : Path
         The artifacts folder.
     name : str
@@ -47,7 +51,8 @@ class ReportInputs:
 
     dataset: Path
     split: Path
-    features: Path
+    features: tuple[Path, ...]
+    terms: Path | None
     model: Path
     baselines: Path
     root: Path
@@ -72,8 +77,11 @@ class Material:
         Of the rows in `fit`.
     table : StoredTexts
         Of all rows.
-    features : StoredFeatures
-        Of all rows.
+    features : StoredFeatures or WithTerms
+        Of all rows, as the head takes them.
+    held_out : ndarray of float32, shape (n, k), optional
+        Of a head that is made of several models: what the rows in `fit` get from fits without their fold; NaN where
+        that was not computed.
     scored : Scored, ScoredLabels or ScoredValues
         The rows in `test`.
     texts : list of str or Pair
@@ -90,11 +98,12 @@ class Material:
     test: Rows
     folds: NDArray[np.int8]
     table: StoredTexts
-    features: StoredFeatures
+    features: AnyFeatures
     scored: AnyScored
     texts: list[Text]
     slice_values: list[str | None] | None
     clusters: Clusters
+    held_out: NDArray[np.float32] | None = None
 
     @classmethod
     def load(cls, inputs: ReportInputs) -> "Material":
@@ -111,7 +120,7 @@ class Material:
             for name in ("fit", "test", "folds")
         )
         labels = load_labels(inputs.dataset)
-        features = StoredFeatures.of(inputs.features, inputs.root)
+        features = open_features(inputs.features, inputs.root, inputs.terms)
         table = StoredTexts(inputs.dataset)
         texts = list(table.of(test))
         y = targets_of(labels[test], head.task, head.classes)
@@ -127,6 +136,9 @@ class Material:
             texts=texts,
             slice_values=load_slices(inputs.dataset, test),
             clusters=Clusters.of_texts(texts),
+            held_out=None
+            if head.blend is None
+            else disk.load_array(inputs.model / "held_out.npy"),
         )
 
     @cached_property

@@ -32,6 +32,8 @@ class Fitted:
     clusters : ndarray of int64, shape (n,)
         Rows of one number belong together.
     spec : HeadSpec
+    outputs : ndarray, shape (n, k), optional
+        What the rows get from fits without their fold, where that is known; NaN for rows of which it is not.
     """
 
     head: Head
@@ -40,6 +42,7 @@ class Fitted:
     folds: NDArray[np.int8]
     clusters: NDArray[np.int64]
     spec: HeadSpec
+    outputs: NDArray[np.floating] | None = None
 
 
 def with_rule(
@@ -80,7 +83,7 @@ def held_out(fitted: Fitted) -> HeldOut:
         If there are fewer than three folds with rows (the rule of a fold is chosen, and judged, on the others), or one
         that holds all rows of all classes but one.
     """
-    head, rows = fitted.head, rows_to_search(fitted.features)
+    head, rows = fitted.head, _rows_of(fitted)
     folds, n_folds = fitted.folds[rows], len(np.unique(fitted.folds[rows]))
     if n_folds < 3:
         raise DataError(
@@ -88,8 +91,7 @@ def held_out(fitted: Fitted) -> HeldOut:
             "folds it takes, as texts that belong together stay in one. Add texts, or leave the option out."
         )
     targets = targets_of(fitted.labels[rows], head.task, head.classes)
-    features, spec = fitted.features.take(rows), replace(fitted.spec, C=head.C)
-    proba = quick_out_of_fold(features, targets, folds, spec, len(head.classes))
+    proba = _proba_of(fitted, rows, targets)
     if proba is None:
         raise DataError(
             "A decision rule cannot be chosen: texts that belong together stay in one fold, and without one of the "
@@ -104,6 +106,24 @@ def held_out(fitted: Fitted) -> HeldOut:
         is_known=_known(targets, folds) if is_exclusive else np.ones(len(rows), bool),
         is_exclusive=is_exclusive,
     )
+
+
+def _rows_of(fitted: Fitted) -> NDArray[np.int64]:
+    if fitted.outputs is None:
+        return rows_to_search(fitted.features)
+    return np.flatnonzero(np.isfinite(fitted.outputs).all(axis=1))
+
+
+def _proba_of(
+    fitted: Fitted,
+    rows: NDArray[np.int64],
+    targets: NDArray[Any],  # Any: as in `targets_of`
+) -> NDArray[np.float64] | None:
+    if fitted.outputs is not None:
+        return fitted.outputs[rows].astype(np.float64)
+    features, spec = fitted.features.take(rows), replace(fitted.spec, C=fitted.head.C)
+    k = len(fitted.head.classes)
+    return quick_out_of_fold(features, targets, fitted.folds[rows], spec, k)
 
 
 def _known(y: NDArray[np.int64], folds: NDArray[np.int8]) -> NDArray[np.bool_]:

@@ -1,0 +1,74 @@
+"""When models on words may answer alone: a cascade of two classifiers, the cheap one first [1]_.
+
+How sure the cheap one has to be is chosen on the rows fitted on, out of fold: as unsure as the promise allows.
+
+.. [1] P. Viola, M. Jones (2001), Rapid object detection using a boosted cascade of simple features, CVPR.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from pipeline.heads.blend import Blended
+from pipeline.heads.head import Gate
+
+Json = dict[str, Any]  # Any: JSON values
+POINT = 0.01  # of accuracy
+CONFIDENCE = 0.95  # of the bound on the loss, one-sided
+ROUND = 6  # digits of a confidence
+NEVER = 2.0  # no probability is as large
+
+
+def fit_gate(
+    blended: Blended,
+    y: NDArray[np.int64],
+    clusters: NDArray[np.int64],
+    max_loss: float,
+) -> tuple[Gate, Json]:
+    """Return the gate that lets the models on words answer as many rows as the loss of accuracy allows.
+
+    Parameters
+    ----------
+    blended : Blended
+        Of n rows.
+    y : ndarray of int64, shape (n,)
+        Their classes.
+    clusters : ndarray of int64, shape (n,)
+        Rows of one number belong together, and count as one in the bound.
+    max_loss : float
+        What the upper 95 % bound of the loss may be, as a share of all rows.
+
+    Returns
+    -------
+    gate : Gate
+    facts : dict
+        ``share`` of the rows that need no encoder, ``loss`` of accuracy, its ``upper`` bound, and ``max_loss``.
+    """
+    right_cheap, right_whole = (
+        (outputs.argmax(axis=1) == y).astype(np.float64)
+        for outputs in (blended.terms_outputs, blended.outputs)
+    )
+    confidence = blended.terms_outputs.max(axis=1).round(ROUND)
+    loss = right_whole - right_cheap
+    found = NEVER, 0.0, 0.0, 0.0
+    for level in np.unique(np.quantile(confidence, np.linspace(0, 1, 401))):
+        is_sure = confidence >= level
+        mean, upper = _bound(np.where(is_sure, loss, 0.0), clusters)
+        if upper <= max_loss:  # the least sure that is
+            found = float(level), float(is_sure.mean()), mean, upper
+            break
+    level, share, mean, upper = found
+    facts = {"share": share, "loss": mean, "upper": upper, "max_loss": max_loss}
+    return Gate(blended.terms, level), facts
+
+
+def _bound(
+    values: NDArray[np.float64], clusters: NDArray[np.int64]
+) -> tuple[float, float]:
+    """Return the mean, and its upper bound by the normal approximation, of rows that come in clusters."""
+    mean = float(values.mean())
+    sums = np.bincount(clusters, weights=values - mean)
+    deviation = float(np.sqrt((sums**2).sum())) / len(values)
+    return mean, mean + float(ndtri(CONFIDENCE)) * deviation
