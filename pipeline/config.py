@@ -6,7 +6,7 @@ The defaults of every option live here and nowhere else.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
 from pipeline.errors import ConfigError, shown
@@ -23,6 +23,7 @@ HEADLINES = {
     "regression": "pearson",
 }
 TASKS = tuple(HEADLINES)
+LAST_LAYER = -1
 N_SIMILAR = 5  # texts most like one, where no number is asked for
 
 
@@ -143,8 +144,9 @@ class EncoderSpec(_Spec):
     pooling : {"auto", "cls", "mean", "max", "pooler"}
         First token, masked mean, masked maximum, or the model's own trained pooler. ``auto`` is the pooling that a
         sentence-transformers folder was trained with, else ``cls``; keys hold what it means, not the word.
-    layer : int
-        Index into ``hidden_states``: 0 the embeddings, -1 the last layer.
+    layer : int or tuple of int
+        Index into ``hidden_states``: 0 the embeddings, -1 the last layer. The features of several stand side by side,
+        in that order.
     max_length : int
         Tokens kept of each text, special ones included, >= 2.
     precision : {"float32", "bfloat16", "int8"}
@@ -162,7 +164,7 @@ class EncoderSpec(_Spec):
     encoder: str = "distilbert-base-uncased"
     revision: str = "auto"
     pooling: str = "auto"
-    layer: int = -1
+    layer: int | tuple[int, ...] = LAST_LAYER
     max_length: int = 128
     precision: str = "float32"
     feature_dtype: str = "float32"
@@ -178,10 +180,36 @@ class EncoderSpec(_Spec):
             raise ConfigError(
                 f"--max-length is {self.max_length}, expected at least 2 tokens."
             )
+        self._check_layers()
         if self.pooling == "pooler" and self.layer != -1:
             raise ConfigError(
                 f"--pooling pooler reads the last layer, got --layer {self.layer}. Drop --layer."
             )
+
+    def _check_layers(self) -> None:
+        if isinstance(self.layer, int):
+            return
+        layers = tuple(self.layer)  # JSON has lists
+        object.__setattr__(self, "layer", layers[0] if len(layers) == 1 else layers)
+        if not layers or len(set(layers)) < len(layers):
+            raise ConfigError(
+                f"layer is {layers}, expected one or several different layers, such as (-2, -1)."
+            )
+        if len(layers) > 1 and self.precision == "int8" and self.pooling == "cls":
+            raise ConfigError(
+                f"layer is {layers}, but --precision int8 with --pooling cls has weights of its own for each layer. "
+                "Pass one layer, --pooling mean, or another precision."
+            )
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers, as given."""
+        return (self.layer,) if isinstance(self.layer, int) else self.layer
+
+    @property
+    def views(self) -> "tuple[EncoderSpec, ...]":
+        """The same for each layer alone: their features, side by side, are those of this one."""
+        return tuple(replace(self, layer=layer) for layer in self.layers)
 
     @property
     def recipe(self) -> str:

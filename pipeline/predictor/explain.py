@@ -62,7 +62,7 @@ def explain(
     weights, intercept = head.weights_of(k)
     pieces = encoder.tokenize.pieces(text)
     words = pieces.words(pieces.kept)
-    is_exact = encoder.spec.pooling == "mean"
+    is_exact = encoder.spec.pooling == "mean" and len(encoder.spec.layers) == 1
     if is_exact:
         shares = _exact(encoder, head, weights, pieces)
         found = [float(shares[word].sum()) for word in words]
