@@ -81,7 +81,11 @@ def main() -> None:
         began = time.perf_counter()
         texts = StoredTexts(rows)
         done = extract_missing(
-            texts, store, lambda: encoder, keys_path=keys, feature_dtype="float32"
+            texts,
+            [store],
+            lambda _: encoder,
+            keys_paths=[keys],
+            feature_dtype="float32",
         )
         facts = list_facts(keys, store, 128)
         for shard in (store.folder / "shards").iterdir():

@@ -40,7 +40,11 @@ def extract(folder: Path, root: Path) -> None:
     texts = StoredTexts(folder)
     began = time.monotonic()
     done = extract_missing(
-        texts, store, lambda: encoder, keys_path=keys, feature_dtype="float32"
+        texts,
+        [store],
+        lambda _: encoder,
+        keys_paths=[keys],
+        feature_dtype="float32",
     )
     facts = list_facts(keys, store, 128)
     seconds = time.monotonic() - began

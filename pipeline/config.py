@@ -23,6 +23,7 @@ HEADLINES = {
     "regression": "pearson",
 }
 TASKS = tuple(HEADLINES)
+LAST_LAYER = -1
 N_SIMILAR = 5  # texts most like one, where no number is asked for
 
 
@@ -163,7 +164,7 @@ class EncoderSpec(_Spec):
     encoder: str = "distilbert-base-uncased"
     revision: str = "auto"
     pooling: str = "auto"
-    layer: int | tuple[int, ...] = -1
+    layer: int | tuple[int, ...] = LAST_LAYER
     max_length: int = 128
     precision: str = "float32"
     feature_dtype: str = "float32"

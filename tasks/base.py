@@ -169,14 +169,14 @@ class Stage(luigi.Task, metaclass=_AlwaysNew):
         with key_lock(self.root, self.lock):
             if self.complete():  # another run was quicker
                 return
-            self._make_way()
+            self.make_way()
             self._check_inputs()
             said, facts = self.produce(began)
         elapsed_s = round(time.monotonic() - began, 2)
         ledger.note(self.root, stage=self.get_task_family(), **facts)
         logger.info("%s: %s (%.1f s)", self.get_task_family(), said, elapsed_s)
 
-    def _make_way(self) -> None:
+    def make_way(self) -> None:
         """Set aside what is whole by its sizes but not by its bytes, or by what it refers to."""
         if is_complete(self.directory, self.key) and not self.complete():
             place = quarantine(self.directory, root=self.root)

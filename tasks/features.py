@@ -1,7 +1,7 @@
 """Frozen-encoder features of every row, each text encoded once."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
@@ -201,39 +201,25 @@ class ExtractFeatures(
 
     def produce(self, began: float) -> tuple[str, dict[str, object]]:
         """Let a process of its own encode; this one never imports torch."""
+        return extract([self])
+
+    def notes(self) -> None:
+        """Say what people may not expect of the options."""
         if note := self.source.pooling_note(self.asked):
             logger.info("%s", note)
         if moved := self._moved_from():
             logger.warning("%s", moved)
-        request: dict[str, object] = {
-            "root": str(self.root.absolute()),
+
+    def request(self) -> dict[str, object]:
+        """Return what the encoding process is told of this view."""
+        return {
             "folder": str(self.store.absolute()),
             "name": self.directory.name,
-            "pair_encoding": self.pair_encoding,
-            "table": str(self.upstream["dataset"].directory.absolute()),
             "key": self.key,
             "key_fields": self.key_fields,
             "encoder": asdict(self.spec),
-            "compute": asdict(spec_of(self, ComputeSpec)),
-            "identity": self.source.identity,
             "encoder_key": self.encoder_key,
             "encoder_key_fields": self.encoder_fields,
-        }
-        with show_progress(self) as show:
-
-            def on_message(message: spawn.Message) -> None:
-                stop.exit_if_orphan()
-                show(message)
-
-            done: dict[str, Any] = spawn.extract(
-                request, on_message
-            )  # Any: JSON values
-        said = f"{done['rows_encoded']:,} texts encoded, {done['rows_reused']:,} rows from the store"
-        if "rows_per_s" in done:
-            said += f", {said_rates(done)} on {done['device']}"
-        return said, {
-            "rows_encoded": done["rows_encoded"],
-            "rows_reused": done["rows_reused"],
         }
 
     def _moved_from(self) -> str | None:
@@ -252,6 +238,51 @@ class ExtractFeatures(
             f"{repo} moved: {revision} is commit {commit} now, the features here are of {' and '.join(known)}. "
             f"Every row is encoded again; to stay with what was used, pass --revision {known[0]}."
         )
+
+
+def extract(
+    views: Sequence[ExtractFeatures], task: Stage | None = None, for_whom: str = ""
+) -> tuple[str, dict[str, object]]:
+    """Let one process encode what the stores of some views lack.
+
+    Parameters
+    ----------
+    views : sequence of ExtractFeatures
+        At least one; they differ in nothing but layer and pooling. Their locks are held.
+    task : Stage, optional
+        Whose progress it is; the first view's if None.
+    for_whom : str
+        What follows ``texts encoded`` in the line.
+
+    Returns
+    -------
+    str, dict
+        A line for people, and facts for the ledger.
+    """
+    first = views[0]
+    first.notes()
+    request: dict[str, object] = {
+        "root": str(first.root.absolute()),
+        "pair_encoding": first.pair_encoding,
+        "table": str(first.upstream["dataset"].directory.absolute()),
+        "compute": asdict(spec_of(first, ComputeSpec)),
+        "identity": first.source.identity,
+        "views": [view.request() for view in views],
+    }
+    with show_progress(task or first) as show:
+
+        def on_message(message: spawn.Message) -> None:
+            stop.exit_if_orphan()
+            show(message)
+
+        done: dict[str, Any] = spawn.extract(request, on_message)  # Any: JSON values
+    said = f"{done['rows_encoded']:,} texts encoded{for_whom}, {done['rows_reused']:,} rows from the store"
+    if "rows_per_s" in done:
+        said += f", {said_rates(done)} on {done['device']}"
+    return said, {
+        "rows_encoded": done["rows_encoded"],
+        "rows_reused": done["rows_reused"],
+    }
 
 
 def _commits(folder: Path, repo: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import luigi
 
 from pipeline.config import (
+    LAST_LAYER,
     CascadeSpec,
     ComputeSpec,
     DatasetSpec,
@@ -147,7 +148,7 @@ class EncoderOptions:
         default=EncoderSpec.pooling, description="auto, cls, mean, max, pooler"
     )
     layer = WholeNumber(
-        default=EncoderSpec.layer, description="index into hidden_states; -1: last"
+        default=LAST_LAYER, description="index into hidden_states; -1: last"
     )
     max_length = WholeNumber(
         default=EncoderSpec.max_length, description="tokens kept of each text"

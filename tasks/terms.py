@@ -61,7 +61,7 @@ class FitTerms(SplitOptions, DatasetOptions, Stage):
         columns, said = [], []
         for kind in KINDS:
             model = fit_term_model(kind, known, targets, k)
-            save_term_model(model, draft.path / kind)
+            save_term_model(model, draft.path)
             scores = np.empty((len(table.texts), len(model.intercept)), np.float32)
             scores[others] = model.scores(unknown)
             scores[fit] = out_of_fold_scores(kind, known, targets, folds, k)

@@ -1,13 +1,14 @@
-"""Features of several layers and poolings of one encoder, each in a row store of its own."""
+"""Features of several layers and poolings of one encoder, in one pass, each in a row store of its own."""
 
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
 from pipeline.errors import ConfigError
+from pipeline.storage import key_locks
 from tasks.base import Stage
 from tasks.dataset import PrepareDataset
-from tasks.features import ExtractFeatures
+from tasks.features import ExtractFeatures, extract
 from tasks.options import (
     ComputeOptions,
     DatasetOptions,
@@ -20,7 +21,7 @@ from tasks.options import (
 class ExtractViews(
     ViewOptions, ComputeOptions, PairOptions, EncoderOptions, DatasetOptions, Stage
 ):
-    """Encode what the stores of the views do not hold.
+    """Encode what the stores of the views do not hold, each text once for all of them.
 
     It has no directory of its own: a view is an `ExtractFeatures` with its layer and pooling, which any other task with
     the same options shares.
@@ -87,8 +88,12 @@ class ExtractViews(
         for view in self.views:
             view.mend()
 
-    def run(self) -> None:
-        """Encode for every view that is not whole."""
-        for view in self.views:
-            if not view.complete():
-                view.run()
+    def produce(self, began: float) -> tuple[str, dict[str, object]]:
+        """Encode for every view that is not whole, while no other run builds any of them."""
+        with key_locks(self.root, [view.lock for view in self.views]):
+            views = [view for view in self.views if not view.complete()]
+            if not views:
+                return "another run has encoded them", {}
+            for view in views:
+                view.make_way()
+            return extract(views, self, f" for {len(views)} views")

@@ -264,9 +264,9 @@ def _publish_list(
         keys_path = draft.path / "keys.npy"
         extract_missing(
             TextList(texts, block=2),
-            store,
-            lambda: encoder,
-            keys_path=keys_path,
+            [store],
+            lambda _: encoder,
+            keys_paths=[keys_path],
             feature_dtype="float32",
         )
         draft.facts.update(list_facts(keys_path, store, 128))

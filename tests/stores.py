@@ -24,9 +24,9 @@ def extract(store, texts, encoder, *, feature_dtype="float32", on_progress=None)
     path = store.folder / "keys.npy"
     done = extract_missing(
         TextList(texts, block=2),
-        store,
-        lambda: encoder,
-        keys_path=path,
+        [store],
+        lambda _: encoder,
+        keys_paths=[path],
         feature_dtype=feature_dtype,
         on_progress=on_progress,
     )

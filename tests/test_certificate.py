@@ -215,7 +215,7 @@ def test_texts_of_a_certificate_are_different_and_evenly_spread(monkeypatch):
 class Engine(WordLengthEncoder):
     """The double with an engine; `error` is added to its features."""
 
-    spec = EncoderSpec()
+    spec, beside = EncoderSpec(), ()
 
     def __init__(self, error=0.0, version="1.2"):
         super().__init__()
@@ -235,7 +235,12 @@ def make(home, engine, reference=None, **options):
     reference = reference or Engine()
     root = home.store.parents[1]
     certify(
-        engine, lambda: reference, TextList(TEXTS, block=2), home, root=root, **options
+        engine,
+        lambda: reference,
+        TextList(TEXTS, block=2),
+        [home],
+        root=root,
+        **options,
     )
     return len(reference.seen)
 
@@ -373,9 +378,9 @@ def here(reviews, tiny_encoder, monkeypatch):
     def extract(request, _):
         return worker.work(json.loads(json.dumps(request)), Here())
 
-    def reference(source, spec):
+    def reference(source, spec, beside=()):
         measured.append(spec.precision)
-        return reference_encoder(source, spec)
+        return reference_encoder(source, spec, beside)
 
     def stage(kind, **options):
         root = reviews.parent / "artifacts"
@@ -423,7 +428,7 @@ def test_the_first_extraction_measures_and_the_next_does_not(here, reviews, prec
 
 
 def test_an_encoder_that_fails_its_measurement_encodes_nothing(here, monkeypatch):
-    def wrong(source, spec):
+    def wrong(source, spec, beside=()):
         return reference_encoder(source, replace(spec, pooling="mean"))
 
     monkeypatch.setattr(frozen, "reference_encoder", wrong)

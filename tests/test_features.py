@@ -378,16 +378,16 @@ def test_time_spent_loading_makes_no_part_due(store, monkeypatch):
 
     monkeypatch.setattr(store, "append", listen)
 
-    def load():
+    def load(_):
         now[0] += 2 * part.PART_S
         return WordLengthEncoder()
 
     store.folder.mkdir(parents=True)
     extract_missing(
         TextList(SIX, block=2),
-        store,
+        [store],
         load,
-        keys_path=store.folder / "keys.npy",
+        keys_paths=[store.folder / "keys.npy"],
         feature_dtype="float32",
     )
 

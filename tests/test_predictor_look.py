@@ -28,7 +28,7 @@ HOSTILE = "<script>alert(1)</script> \x1b[31m \x00 & <b onclick='x'>film</b> \ud
 
 def page_of(encoder, head, text):
     features = encoder.encode([text])
-    explanation = explain(encoder, head, text, features)
+    explanation = explain(encoder, head, text, features, columns_of=encoder.encode)
     return look(encoder, head, explanation, features[0], {})
 
 

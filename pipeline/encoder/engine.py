@@ -7,12 +7,12 @@ others.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +41,22 @@ TRIAL = np.zeros((2, 2), dtype=np.int64), np.array([[1, 1], [1, 0]])  # ids and 
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
 
 
+class View(NamedTuple):
+    """What features are made of.
+
+    Attributes
+    ----------
+    n_layers : int
+        How many layers are run, 0 to all.
+    pooling : {"cls", "mean", "max", "pooler"}
+    """
+
+    n_layers: int
+    pooling: str
+
+
 class Engine(Protocol):
-    """Runs one encoder with one pooling at one precision.
+    """Runs one encoder at one precision; gives the features of one or several views of it in one pass.
 
     Attributes
     ----------
@@ -67,7 +81,7 @@ class Engine(Protocol):
         mask: NDArray[np.int64],
         segments: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
-        """Return the features of a batch, (n, d).
+        """Return the features of a batch, of all views side by side: (n, d), d the sum of theirs.
 
         Parameters
         ----------
@@ -83,15 +97,22 @@ class Engine(Protocol):
     ) -> list[NDArray[np.float32]]:
         """Return what features are pooled from: (n, t), (n, t) -> the embeddings, then each layer's output, (n, t, d).
 
-        The last is that of the layer that is asked for. Rows of padding hold numbers without a meaning.
+        The last is that of the deepest view. Rows of padding hold numbers without a meaning.
         """
         ...
 
 
 def make_engine(
-    checkpoint: Checkpoint, spec: EncoderSpec, compute: ComputeSpec
+    checkpoint: Checkpoint, views: Sequence[EncoderSpec], compute: ComputeSpec
 ) -> Engine:
     """Return the engine that `compute` asks for, or the fastest that runs here.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    views : sequence of EncoderSpec
+        At least one; they differ in nothing but layer and pooling.
+    compute : ComputeSpec
 
     Raises
     ------
@@ -100,13 +121,13 @@ def make_engine(
     EncoderError
         If no engine can run the checkpoint.
     """
-    bert = checkpoint.bert()
+    bert, spec = checkpoint.bert(), views[0]
     name = _accelerator(spec, compute)
     obstacle = _obstacle(name, bert, spec, compute)
     if obstacle is None:
         assert bert is not None  # else there is an obstacle
         try:
-            engine = _engine_class(name)(bert, spec)
+            engine = _engine_class(name)(bert, views)
             engine(*TRIAL)
             return engine
         except EngineError as error:
@@ -118,10 +139,10 @@ def make_engine(
     elif spec.precision == "int8":
         raise _no_int8(obstacle)
     if bert is None:
-        return transformers_engine(checkpoint, spec, compute.device)
+        return transformers_engine(checkpoint, views, compute.device)
     from pipeline.encoder.engine_torch import TorchEngine
 
-    return TorchEngine(bert, spec, compute.device)
+    return TorchEngine(bert, views, compute.device)
 
 
 def has_fallback(engine: str, spec: EncoderSpec, compute: ComputeSpec) -> bool:
@@ -160,23 +181,34 @@ def _no_int8(obstacle: str) -> ConfigError:
 
 
 def transformers_engine(
-    checkpoint: Checkpoint, spec: EncoderSpec, device: str = "cpu"
+    checkpoint: Checkpoint, views: Sequence[EncoderSpec], device: str = "cpu"
 ) -> Engine:
     """Return transformers' own model, whole, as it comes: for every architecture, and to compare others with."""
     from pipeline.encoder.engine_transformers import TransformersEngine
 
-    return TransformersEngine(checkpoint, spec, device)
+    return TransformersEngine(checkpoint, views, device)
 
 
-def layers_to_run(bert: Bert, spec: EncoderSpec) -> int:
-    """Return how many layers give the hidden state that `spec` asks for."""
-    n_layers = len(bert.layers)
-    return spec.layer if spec.layer >= 0 else n_layers + 1 + spec.layer
+def views_of(bert: Bert, specs: Sequence[EncoderSpec]) -> list[View]:
+    """Return what `specs` ask for, layer by layer."""
+    n_states = len(bert.layers) + 1
+    return [
+        View(layer if layer >= 0 else n_states + layer, spec.pooling)
+        for spec in specs
+        for layer in spec.layers
+    ]
 
 
-def ends_in_first_token(pooling: str, n_layers: int) -> bool:
+def layers_to_run(views: Sequence[View]) -> int:
+    """Return how many layers give the hidden states of all views."""
+    return max(view.n_layers for view in views)
+
+
+def ends_in_first_token(views: Sequence[View]) -> bool:
     """Tell whether of the last layer that is run nothing but each text's first token is needed."""
-    return pooling in ("cls", "pooler") and n_layers > 0
+    n_layers = layers_to_run(views)
+    last = {view.pooling for view in views if view.n_layers == n_layers}
+    return n_layers > 0 and last <= {"cls", "pooler"}
 
 
 def graph_inputs(
@@ -193,7 +225,7 @@ def graph_inputs(
     ]
 
 
-def check_pooler(bert: Bert, spec: EncoderSpec) -> None:
+def check_pooler(bert: Bert, views: Sequence[EncoderSpec]) -> None:
     """Make sure that there is a trained pooler if one is asked for.
 
     Raises
@@ -201,8 +233,8 @@ def check_pooler(bert: Bert, spec: EncoderSpec) -> None:
     EncoderError
         If the checkpoint has none.
     """
-    if spec.pooling == "pooler" and bert.pooler is None:
-        raise no_pooler(spec)
+    if bert.pooler is None and any(view.pooling == "pooler" for view in views):
+        raise no_pooler(views[0])
 
 
 def no_pooler(spec: EncoderSpec) -> EncoderError:
@@ -260,9 +292,9 @@ def _unable(name: str, spec: EncoderSpec) -> str | None:
     return None
 
 
-def _engine_class(name: str) -> Callable[[Bert, EncoderSpec], Engine]:
+def _engine_class(name: str) -> Callable[[Bert, Sequence[EncoderSpec]], Engine]:
     _, (module, engine), _ = ACCELERATED[name]
-    found: Callable[[Bert, EncoderSpec], Engine] = getattr(
+    found: Callable[[Bert, Sequence[EncoderSpec]], Engine] = getattr(
         import_module(module), engine
     )
     return found

@@ -1,6 +1,7 @@
 """ONNX Runtime on the processor: the engine of int8, and another one for float32."""
 
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,13 @@ from numpy.typing import NDArray
 
 from pipeline.config import EncoderSpec
 from pipeline.encoder.bert import Array, Bert
-from pipeline.encoder.engine import check_pooler, graph_inputs, layers_to_run
-from pipeline.encoder.graph import write_graph
+from pipeline.encoder.engine import (
+    check_pooler,
+    graph_inputs,
+    layers_to_run,
+    views_of,
+)
+from pipeline.encoder.graph import write_graph, write_hidden_states
 from pipeline.encoder.ops_onnx import OnnxOps
 from pipeline.errors import EngineError, shown
 
@@ -28,16 +34,17 @@ class OnnxEngine:
     ----------
     bert : Bert
         Quantized where the precision is int8.
-    spec : EncoderSpec
+    views : sequence of EncoderSpec
+        At least one; of int8 with ``cls``, one.
     """
 
     device = "cpu"
     n_halved = 0
 
-    def __init__(self, bert: Bert, spec: EncoderSpec) -> None:
-        check_pooler(bert, spec)
-        self._bert, self._n_layers = bert, layers_to_run(bert, spec)
-        self._run = Compiled(bert, pooling=spec.pooling, n_layers=self._n_layers)
+    def __init__(self, bert: Bert, views: Sequence[EncoderSpec]) -> None:
+        check_pooler(bert, views)
+        self._bert, self._views = bert, views_of(bert, views)
+        self._run = Compiled(bert, partial(write_graph, views=self._views))
         self.n_parameters = bert.n_parameters
         self.identity: dict[str, Any] = {  # Any: JSON values
             "engine": "onnxruntime",
@@ -52,7 +59,7 @@ class OnnxEngine:
         mask: NDArray[np.int64],
         segments: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
-        """Return the features of a batch: (n, t) each -> (n, d).
+        """Return the features of a batch, of all views side by side: (n, t) each -> (n, d).
 
         Raises
         ------
@@ -76,7 +83,8 @@ class OnnxEngine:
     @cached_property
     def _run_layers(self) -> "Compiled":
         """The graph that keeps every token, made when it is first asked for."""
-        return Compiled(self._bert, pooling=None, n_layers=self._n_layers)
+        n_layers = layers_to_run(self._views)
+        return Compiled(self._bert, partial(write_hidden_states, n_layers=n_layers))
 
 
 def capabilities() -> list[str]:
@@ -91,8 +99,8 @@ class Compiled:
     Parameters
     ----------
     bert : Bert
-    pooling, n_layers, probed
-        As for `pipeline.encoder.graph.write_graph`.
+    write : callable (OnnxOps, Bert) -> list of str
+        Writes the graph and returns its outputs, as `pipeline.encoder.graph.write_graph` does.
 
     Raises
     ------
@@ -100,21 +108,14 @@ class Compiled:
         If ONNX Runtime does not take it.
     """
 
-    def __init__(
-        self,
-        bert: Bert,
-        *,
-        pooling: str | None,
-        n_layers: int,
-        probed: int | None = None,
-    ) -> None:
+    def __init__(self, bert: Bert, write: Callable[..., list[str]]) -> None:
         self._bert = bert
         options = ort.SessionOptions()
         options.intra_op_num_threads = cpu_count()
         options.log_severity_level = ERRORS_ALONE
         options.enable_mem_pattern = False  # it would keep one for each shape
         try:
-            graph, tables = _written(bert, pooling, n_layers, probed)
+            graph, tables = _written(bert, write)
             self._tables = [
                 ort.OrtValue.ortvalue_from_numpy(t) for t in tables.values()
             ]
@@ -149,9 +150,8 @@ class Compiled:
 
 
 def _written(
-    bert: Bert, pooling: str | None, n_layers: int, probed: int | None
+    bert: Bert, write: Callable[..., list[str]]
 ) -> tuple[bytes, dict[str, Array]]:
     """Return a graph as bytes, and its tables; what it was written with is gone before memory is needed again."""
     ops = OnnxOps()
-    outputs = write_graph(ops, bert, pooling=pooling, n_layers=n_layers, probed=probed)
-    return ops.model(outputs).SerializeToString(), ops.tables
+    return ops.model(write(ops, bert)).SerializeToString(), ops.tables

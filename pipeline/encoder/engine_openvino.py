@@ -1,5 +1,7 @@
 """OpenVINO on the processor: the engine for float32 and bfloat16."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -10,8 +12,13 @@ from numpy.typing import NDArray
 
 from pipeline.config import EncoderSpec
 from pipeline.encoder.bert import Bert
-from pipeline.encoder.engine import check_pooler, graph_inputs, layers_to_run
-from pipeline.encoder.graph import write_graph
+from pipeline.encoder.engine import (
+    check_pooler,
+    graph_inputs,
+    layers_to_run,
+    views_of,
+)
+from pipeline.encoder.graph import write_graph, write_hidden_states
 from pipeline.encoder.ops_openvino import OpenVinoOps
 from pipeline.errors import EngineError, shown
 
@@ -31,16 +38,18 @@ class OpenVinoEngine:
     ----------
     bert : Bert
         Not quantized.
-    spec : EncoderSpec
+    views : sequence of EncoderSpec
+        At least one.
     """
 
     device = "cpu"
     n_halved = 0
 
-    def __init__(self, bert: Bert, spec: EncoderSpec) -> None:
-        check_pooler(bert, spec)
-        self._bert, self._spec = bert, spec
-        self._request = self._compile(spec.pooling)
+    def __init__(self, bert: Bert, views: Sequence[EncoderSpec]) -> None:
+        check_pooler(bert, views)
+        self._bert, self._precision = bert, views[0].precision
+        self._views = views_of(bert, views)
+        self._request = self._compile(partial(write_graph, views=self._views))
         self._request_layers: ov.InferRequest | None = None
         self._lock = Lock()
         self.n_parameters = bert.n_parameters
@@ -57,7 +66,7 @@ class OpenVinoEngine:
         mask: NDArray[np.int64],
         segments: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
-        """Return the features of a batch: (n, t) each -> (n, d).
+        """Return the features of a batch, of all views side by side: (n, t) each -> (n, d).
 
         Raises
         ------
@@ -79,13 +88,16 @@ class OpenVinoEngine:
         """
         with self._lock:
             if self._request_layers is None:  # made when it is first asked for
-                self._request_layers = self._compile(None)
+                n_layers = layers_to_run(self._views)
+                self._request_layers = self._compile(
+                    partial(write_hidden_states, n_layers=n_layers)
+                )
             return self._infer(self._request_layers, input_ids, mask)
 
-    def _compile(self, pooling: str | None) -> ov.InferRequest:
-        ops, n_layers = OpenVinoOps(), layers_to_run(self._bert, self._spec)
-        outputs = write_graph(ops, self._bert, pooling=pooling, n_layers=n_layers)
-        return compile_graph(ops.model(outputs), HINT[self._spec.precision])
+    def _compile(self, write: Callable[..., list[ov.Node]]) -> ov.InferRequest:
+        ops = OpenVinoOps()
+        outputs = write(ops, self._bert)
+        return compile_graph(ops.model(outputs), HINT[self._precision])
 
     def _infer(
         self,

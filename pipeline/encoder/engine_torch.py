@@ -1,5 +1,7 @@
 """torch for BERT, DistilBERT and RoBERTa: the arithmetic of `pipeline.encoder.graph`, on any device of torch."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,9 +25,11 @@ from pipeline.encoder.device import (
     identity_of,
 )
 from pipeline.encoder.engine import (
+    View,
     check_pooler,
     ends_in_first_token,
     layers_to_run,
+    views_of,
 )
 from pipeline.encoder.pooling import POOLINGS
 
@@ -36,15 +40,16 @@ class TorchEngine:
     Parameters
     ----------
     bert : Bert
-    spec : EncoderSpec
+    views : sequence of EncoderSpec
+        At least one.
     device : str
         As for ``--device``.
     """
 
-    def __init__(self, bert: Bert, spec: EncoderSpec, device: str) -> None:
-        check_pooler(bert, spec)
+    def __init__(self, bert: Bert, views: Sequence[EncoderSpec], device: str) -> None:
+        check_pooler(bert, views)
         self._device = choose_device(device)
-        self._model = _Model(bert, spec, self._device)
+        self._model = _Model(bert, views, self._device)
         self._bert = bert
         self.device = str(self._device)
         self.n_parameters = bert.n_parameters
@@ -57,7 +62,7 @@ class TorchEngine:
         mask: NDArray[np.int64],
         segments: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
-        """Return the features of a batch: (n, t) each -> (n, d)."""
+        """Return the features of a batch, of all views side by side: (n, t) each -> (n, d)."""
         places = place_ids(self._bert, input_ids, segments).astype(np.int64)
         found, n_halved = halving(self._features, input_ids, places, mask)
         self.n_halved += n_halved
@@ -81,7 +86,7 @@ class TorchEngine:
         mask: NDArray[np.int64],
     ) -> NDArray[np.float32]:
         tensors = self._moved(input_ids, positions, mask)
-        return np.asarray(self._model(*tensors).float().cpu().numpy())
+        return np.asarray(self._model(*tensors).cpu().numpy())
 
     def _moved(self, *arrays: NDArray[np.int64]) -> list[Tensor]:
         return [torch.from_numpy(array).to(self._device) for array in arrays]
@@ -90,34 +95,46 @@ class TorchEngine:
 class _Model:
     """The weights on a device, and the forward pass: hidden states are (n, t, d)."""
 
-    def __init__(self, bert: Bert, spec: EncoderSpec, device: torch.device) -> None:
-        self._device, self._dtype = device, DTYPES[spec.precision]
-        self._bert, self._pooling = bert, spec.pooling
+    def __init__(
+        self, bert: Bert, views: Sequence[EncoderSpec], device: torch.device
+    ) -> None:
+        self._device, self._dtype = device, DTYPES[views[0].precision]
+        self._bert, self._views = bert, views_of(bert, views)
         self._places = bert.places  # one array, as tensors are known by theirs
         self._tensors: dict[int, Tensor] = {}
-        self._layers = bert.layers[: layers_to_run(bert, spec)]
+        self._layers = bert.layers[: layers_to_run(self._views)]
 
     def __call__(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
-        """Return features: ids, positions and mask of shape (n, t) -> (n, d)."""
-        x, seen = self._embeddings(ids, positions), _seen(mask)
-        only_first = ends_in_first_token(self._pooling, len(self._layers))
-        for layer in self._layers[: len(self._layers) - only_first]:
-            x = self._layer(layer, x, x, seen)
-        if only_first:  # of the last layer nothing else is needed
-            x = self._layer(self._layers[-1], x[:, :1], x, seen)
-        if self._pooling == "pooler":
-            assert self._bert.pooler is not None  # as the engine saw
-            return torch.tanh(self._linear(x[:, 0], self._bert.pooler))
-        return POOLINGS[self._pooling](x.float(), mask)
+        """Return the features of all views: ids, positions and mask of shape (n, t) -> float32 (n, sum of d)."""
+        only_first = ends_in_first_token(self._views)
+        states = self.hidden_states(ids, positions, mask, only_first=only_first)
+        found: dict[View, Tensor] = {}  # pooled at once, as states are large
+        for n_layers, x in enumerate(states):
+            for view in self._views:
+                if view.n_layers == n_layers:
+                    found[view] = self._pooled(view, x, mask)
+        return torch.cat([found[view] for view in self._views], dim=1)
 
     def hidden_states(
-        self, ids: Tensor, positions: Tensor, mask: Tensor
-    ) -> list[Tensor]:
-        """Return what the embeddings and then each layer give of every token, (n, t, d)."""
-        states, seen = [self._embeddings(ids, positions)], _seen(mask)
+        self, ids: Tensor, positions: Tensor, mask: Tensor, *, only_first: bool = False
+    ) -> Iterator[Tensor]:
+        """Yield what the embeddings and then each layer give of every token, (n, t, d).
+
+        With `only_first` the last layer gives that of the first tokens, (n, 1, d).
+        """
+        x, seen = self._embeddings(ids, positions), _seen(mask)
+        yield x
         for layer in self._layers:
-            states.append(self._layer(layer, states[-1], states[-1], seen))
-        return states
+            is_short = only_first and layer is self._layers[-1]
+            x = self._layer(layer, x[:, :1] if is_short else x, x, seen)
+            yield x
+
+    def _pooled(self, view: View, x: Tensor, mask: Tensor) -> Tensor:
+        """Return one vector a text, float32 (n, d), of hidden states."""
+        if view.pooling == "pooler":
+            assert self._bert.pooler is not None  # as the engine saw
+            return torch.tanh(self._linear(x[:, 0], self._bert.pooler)).float()
+        return POOLINGS[view.pooling](x.float(), mask)
 
     def _embeddings(self, ids: Tensor, positions: Tensor) -> Tensor:
         words, places = self._bert.words, self._places

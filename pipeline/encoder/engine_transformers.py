@@ -1,6 +1,7 @@
 """transformers' own model, whole: for every architecture, and what the other engines are compared with."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,8 @@ class TransformersEngine:
     Parameters
     ----------
     checkpoint : Checkpoint
-    spec : EncoderSpec
+    views : sequence of EncoderSpec
+        At least one.
     device : str
         As for ``--device``.
 
@@ -51,12 +53,17 @@ class TransformersEngine:
         In eval mode, without gradients.
     """
 
-    def __init__(self, checkpoint: Checkpoint, spec: EncoderSpec, device: str) -> None:
-        self._spec, self._device = spec, choose_device(device)
+    def __init__(
+        self, checkpoint: Checkpoint, views: Sequence[EncoderSpec], device: str
+    ) -> None:
+        self._views = [(layer, v.pooling) for v in views for layer in v.layers]
+        self._device = choose_device(device)
         model = build_model(checkpoint)
-        if spec.pooling == "pooler" and getattr(model, "pooler", None) is None:
-            raise no_pooler(spec)
-        self.model = model.to(self._device, DTYPES[spec.precision])
+        if getattr(model, "pooler", None) is None:
+            for view in views:
+                if view.pooling == "pooler":
+                    raise no_pooler(view)
+        self.model = model.to(self._device, DTYPES[views[0].precision])
         self._takes = set(inspect.signature(model.forward).parameters)
         self.device = str(self._device)
         self.n_parameters = sum(p.numel() for p in model.parameters())
@@ -70,7 +77,7 @@ class TransformersEngine:
         mask: NDArray[np.int64],
         segments: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
-        """Return the features of a batch: (n, t) each -> (n, d).
+        """Return the features of a batch, of all views side by side: (n, t) each -> (n, d).
 
         Raises
         ------
@@ -99,12 +106,10 @@ class TransformersEngine:
         self._check_mode()
         inputs = self._inputs(input_ids, mask)
         out = self.model(**inputs, output_hidden_states=True)
-        states, layer = list(out.hidden_states), self._spec.layer
-        if (
-            layer == -1
-        ):  # where an architecture normalises once more, it is not the same
+        states, layers = list(out.hidden_states), [layer for layer, _ in self._views]
+        if -1 in layers:  # where an architecture normalises once more, it differs
             states[-1] = out.last_hidden_state
-        kept = states[: layer % len(states) + 1]
+        kept = states[: max(layer % len(states) for layer in layers) + 1]
         return [np.asarray(x.float().cpu().numpy()) for x in kept]
 
     def _check_mode(self) -> None:
@@ -130,21 +135,20 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def _features(self, *columns: NDArray[np.int64]) -> NDArray[np.float32]:
-        inputs, mask = self._inputs(*columns), columns[1]
-        last = self._spec.layer == -1
-        out = self.model(**inputs, **({} if last else {"output_hidden_states": True}))
-        if self._spec.pooling == "pooler":
-            return np.asarray(out.pooler_output.float().cpu().numpy())  # (n, d)
-        hidden = (
-            out.last_hidden_state if last else out.hidden_states[self._spec.layer]
-        )  # (n, t, d)
-        return np.asarray(
-            POOLINGS[self._spec.pooling](
-                hidden.float(), torch.from_numpy(mask).to(self._device)
-            )
-            .cpu()
-            .numpy()
-        )  # (n, d)
+        mask = torch.from_numpy(columns[1]).to(self._device)
+        last = all(layer == -1 for layer, _ in self._views)
+        more = {} if last else {"output_hidden_states": True}
+        out = self.model(**self._inputs(*columns), **more)
+
+        def features(layer: int, pooling: str) -> torch.Tensor:  # (n, d)
+            if pooling == "pooler":
+                found: torch.Tensor = out.pooler_output.float()
+                return found
+            hidden = out.last_hidden_state if layer == -1 else out.hidden_states[layer]
+            return POOLINGS[pooling](hidden.float(), mask)
+
+        parts = [features(layer, pooling) for layer, pooling in self._views]
+        return np.asarray(torch.stack(parts, dim=1).flatten(1).cpu().numpy())
 
 
 def build_model(checkpoint: Checkpoint) -> Any:  # Any: transformers' models are untyped

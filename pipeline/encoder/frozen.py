@@ -54,6 +54,9 @@ class Encoder:
     Attributes
     ----------
     spec : EncoderSpec
+    beside : tuple of EncoderSpec
+        Further ones, of other layers or poolings and else the same, whose features stand behind those of `spec`: one
+        pass gives all. Mostly empty.
     checkpoint : Checkpoint
         Its weights are quantized where the precision is int8.
     engine : pipeline.encoder.engine.Engine
@@ -73,25 +76,28 @@ class Encoder:
         spec: EncoderSpec,
         compute: ComputeSpec,
         engine: Engine | None = None,
+        beside: Sequence[EncoderSpec] = (),
     ) -> None:
-        check_options(spec, checkpoint.config)
-        if spec.pooling == "cls":
+        for each in (spec, *beside):
+            check_options(each, checkpoint.config)
+        if any(each.pooling == "cls" for each in (spec, *beside)):
             check_first_token(
                 checkpoint.tokenizer, checkpoint.special.get("cls_token"), spec.encoder
             )
-        self.spec = spec
+        self.spec, self.beside = spec, tuple(beside)
         self._compute = compute
         self.checkpoint = checkpoint
         self.tokenizer = checkpoint.tokenizer
         self.tokenize = TokenCutter(
             checkpoint.tokenizer, spec.max_length, checkpoint.filler_id
         )
-        self.engine = engine or make_engine(checkpoint, spec, compute)
+        self.engine = engine or make_engine(checkpoint, (spec, *beside), compute)
         self.dim = self._find_dim()
         if compute.batch_tokens != "auto":
             self.batch_tokens = int(compute.batch_tokens)
         elif self.device == "cpu":
-            width = feed_forward_width(checkpoint.config) or 4 * self.dim
+            n_views = sum(len(each.layers) for each in (spec, *beside))
+            width = feed_forward_width(checkpoint.config) or 4 * self.dim // n_views
             self.batch_tokens = cpu_batch_tokens(width, largest_cache_bytes())
         else:
             self.batch_tokens = GPU_BATCH_TOKENS
@@ -243,7 +249,7 @@ def load_encoder(
     *,
     revision: str = EncoderSpec.revision,
     pooling: str = EncoderSpec.pooling,
-    layer: int = EncoderSpec.layer,
+    layer: int | tuple[int, ...] = EncoderSpec.layer,
     max_length: int = EncoderSpec.max_length,
     precision: str = EncoderSpec.precision,
     backend: str = ComputeSpec.backend,
@@ -284,6 +290,7 @@ def load_source(
     spec: EncoderSpec,
     compute: ComputeSpec,
     prepared: Path | None = None,
+    beside: Sequence[EncoderSpec] = (),
 ) -> Encoder:
     """Load an encoder that was found, after comparing what is known of its files' digests.
 
@@ -294,24 +301,33 @@ def load_source(
     compute : ComputeSpec
     prepared : Path, optional
         A row store's ``encoder`` directory of exactly this encoder, which saves the work of preparing it again.
+    beside : sequence of EncoderSpec
+        As of `Encoder`; none with int8, whose weights are those of one `spec`.
     """
-    spec = replace(
-        source.resolve(spec), encoder=source.name
-    )  # no path of this machine travels with a predictor
+    spec, *others = (_named(source, each) for each in (spec, *beside))
     folder = source.fetch()
     check_digests(folder, str(source.identity.get("commit", "")))
     if prepared is not None:
-        return Encoder(read_prepared(prepared, folder), spec, compute)
+        return Encoder(read_prepared(prepared, folder), spec, compute, beside=others)
     checkpoint = with_recipe(_read(source), spec, compute)
-    return Encoder(checkpoint, spec, compute)
+    return Encoder(checkpoint, spec, compute, beside=others)
 
 
-def reference_encoder(source: EncoderSource, spec: EncoderSpec) -> Encoder:
+def reference_encoder(
+    source: EncoderSource, spec: EncoderSpec, beside: Sequence[EncoderSpec] = ()
+) -> Encoder:
     """Return the encoder as transformers runs it, whole, in float32 on the processor: what others are compared with."""
-    spec = replace(source.resolve(spec), encoder=source.name, precision="float32")
+    spec, *others = (
+        replace(_named(source, each), precision="float32") for each in (spec, *beside)
+    )
     checkpoint = _read(source)
-    engine = transformers_engine(checkpoint, spec)
-    return Encoder(checkpoint, spec, ComputeSpec(device="cpu"), engine)
+    engine = transformers_engine(checkpoint, (spec, *others))
+    return Encoder(checkpoint, spec, ComputeSpec(device="cpu"), engine, others)
+
+
+def _named(source: EncoderSource, spec: EncoderSpec) -> EncoderSpec:
+    """Return the options as a predictor may hold them: with what ``auto`` means, and no path of this machine."""
+    return replace(source.resolve(spec), encoder=source.name)
 
 
 def _read(source: EncoderSource) -> Checkpoint:

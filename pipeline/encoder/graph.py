@@ -1,7 +1,8 @@
 """The graph of a `pipeline.encoder.bert.Bert`: token ids in, one feature vector a text out, on any `Ops`.
 
-The graph does what the features need and no more. Of a text's last hidden state ``cls`` pooling takes the first
-token alone, so the last layer computes nothing else; and with that single query, the projections of keys and values
+Any number of views, pairs of a layer and a pooling, share one pass. The graph does what the features need and no more.
+Of a text's last hidden state ``cls`` pooling takes the first token alone, so where no other view needs the rest, the
+last layer computes nothing else; and with that single query, the projections of keys and values
 are applied to it instead of to every token: ``q·(W_k h) = (W_kᵀ q)·h``, ``Σ p (W_v h + b) = W_v (Σ p h) + b``. What
 ``b_k`` adds to a query's scores is the same for all tokens and cancels in the softmax.
 
@@ -9,6 +10,7 @@ Shapes: n texts of t tokens, padding included; hidden states are kept as rows, (
 """
 
 import math
+from collections.abc import Iterator, Sequence
 
 from pipeline.encoder.bert import (
     AnyLinear,
@@ -17,7 +19,7 @@ from pipeline.encoder.bert import (
     Linear,
     QuantizedLinear,
 )
-from pipeline.encoder.engine import ends_in_first_token
+from pipeline.encoder.engine import View, ends_in_first_token, layers_to_run
 from pipeline.encoder.ops import IntegerOps, Node, Ops
 
 MASKED = -1e9  # added to a score: its share of attention is then exactly 0
@@ -28,60 +30,62 @@ def write_graph(
     ops: Ops,
     bert: Bert,
     *,
-    pooling: str | None,
-    n_layers: int,
+    views: Sequence[View],
     probed: int | None = None,
 ) -> list[Node]:
-    """Write the graph and return its outputs, of which the first are the features, float32 (n, d).
+    """Write the graph and return its outputs, of which the first are the features of all views, float32 (n, sum of d).
 
     Parameters
     ----------
     ops : Ops
         Of the engine that will run it.
     bert : Bert
-    pooling : {"cls", "mean", "max", "pooler"} or None
-        None keeps every token: the outputs are the hidden states, float32 (n, t, d), those of the embeddings first.
-    n_layers : int
-        How many layers are run, 0 to all.
+    views : sequence of View
+        At least one.
     probed : int, optional
         A layer of which all tokens are computed: the graph also gives what its linear maps get, float32 (n·t, in):
         query, key and value the same; out; up; down.
     """
-    return _Graph(ops, bert, pooling, n_layers, probed).outputs()
+    graph = _Graph(ops, bert, probed)
+    return [graph.features(views), *graph.seen]
+
+
+def write_hidden_states(ops: Ops, bert: Bert, *, n_layers: int) -> list[Node]:
+    """Write a graph and return its outputs: what the embeddings and then each layer give of every token, (n, t, d)."""
+    states = _Graph(ops, bert).whole_states(n_layers)
+    return [ops.by_text(x, bert.dim) for x in states]
 
 
 class _Graph:
-    def __init__(
-        self,
-        ops: Ops,
-        bert: Bert,
-        pooling: str | None,
-        n_layers: int,
-        probed: int | None,
-    ) -> None:
-        self.ops, self.bert, self.pooling, self.n_layers = ops, bert, pooling, n_layers
+    def __init__(self, ops: Ops, bert: Bert, probed: int | None = None) -> None:
+        self.ops, self.bert = ops, bert
         self.probed = None if probed is None else bert.layers[probed]
         self.seen: list[Node] = []  # what the probed layer's linear maps get
 
-    def outputs(self) -> list[Node]:
-        if self.pooling is None:
-            return self.hidden_states()
-        x = self.embeddings()
-        only_first = ends_in_first_token(self.pooling, self.n_layers)
-        for layer in self.bert.layers[: self.n_layers - only_first]:
-            x = self.layer(layer, x, self.attention(layer, x))
+    def features(self, views: Sequence[View]) -> Node:
+        """Return the features of all views side by side, (n, sum of d)."""
+        n_layers = layers_to_run(views)
+        only_first = ends_in_first_token(views)
+        states = list(self.whole_states(n_layers - only_first))
+        firsts = {}  # first tokens of a layer that computes nothing else
         if only_first:
-            last = self.bert.layers[self.n_layers - 1]
-            x = self.layer(last, *self.first_token(last, x))
-        return [self.pooled(x, only_first), *self.seen]
+            last = self.bert.layers[n_layers - 1]
+            firsts[n_layers] = self.layer(last, *self.first_token(last, states[-1]))
+        found = [
+            self.read(view, firsts[view.n_layers])
+            if view.n_layers in firsts
+            else self.pooled(view, states[view.n_layers])
+            for view in views
+        ]
+        return found[0] if len(found) == 1 else self.ops.side_by_side(found)
 
-    def hidden_states(self) -> list[Node]:
-        """Return what the embeddings and then each layer give of every token, (n, t, d)."""
-        states = [self.embeddings()]
-        for layer in self.bert.layers[: self.n_layers]:
-            x = states[-1]
-            states.append(self.layer(layer, x, self.attention(layer, x)))
-        return [self.ops.by_text(x, self.bert.dim) for x in states]
+    def whole_states(self, n_layers: int) -> Iterator[Node]:
+        """Yield what the embeddings and then each layer give of every token, (n·t, d)."""
+        x = self.embeddings()
+        yield x
+        for layer in self.bert.layers[:n_layers]:
+            x = self.layer(layer, x, self.attention(layer, x))
+            yield x
 
     def embeddings(self) -> Node:
         ops, bert = self.ops, self.bert
@@ -149,18 +153,21 @@ class _Graph:
         whole = ops.quantize(x, quantized[0])
         return [ops.quantized_linear(whole, part) for part in quantized]
 
-    def pooled(self, x: Node, only_first: bool) -> Node:
-        """Return one vector a text, (n, d), of the last hidden states, or of their first tokens."""
+    def read(self, view: View, first: Node) -> Node:
+        """Return one vector a text of a view that reads first tokens: (n, d) -> (n, d)."""
+        if view.pooling == "cls":
+            return first
+        assert self.bert.pooler is not None  # as the engine saw
+        return self.ops.tanh(self.ops.linear(first, self.bert.pooler))
+
+    def pooled(self, view: View, x: Node) -> Node:
+        """Return one vector a text of all tokens: (n·t, d) -> (n, d)."""
         ops = self.ops
-        if self.pooling in ("cls", "pooler"):
-            first = x if only_first else ops.first(ops.by_text(x, self.bert.dim))
-            if self.pooling == "cls":
-                return first
-            assert self.bert.pooler is not None  # as the engine saw
-            return ops.tanh(ops.linear(first, self.bert.pooler))
         states = ops.by_text(x, self.bert.dim)
+        if view.pooling in ("cls", "pooler"):
+            return self.read(view, ops.first(states))
         kept = ops.add_axis(ops.mask, 2)  # (n, t, 1)
-        if self.pooling == "mean":
+        if view.pooling == "mean":
             return ops.divide(ops.total(ops.multiply(states, kept)), ops.total(kept))
         hidden = ops.multiply(ops.subtract(ops.floats(1), kept), ops.floats(LOWEST))
         return ops.largest(ops.add(states, hidden))

@@ -40,11 +40,12 @@ def check_options(spec: EncoderSpec, config: dict[str, Any]) -> None:
         If the layer does not exist, texts would be longer than the model has positions, or there is no pooler.
     """
     n_layers = _first_number(config, "num_hidden_layers", "n_layers", "n_layer")
-    if n_layers is not None and not -(n_layers + 1) <= spec.layer <= n_layers:
-        raise ConfigError(
-            f"--layer is {spec.layer}, but {spec.encoder} has {n_layers} layers: "
-            f"expected 0 (embeddings) to {n_layers}, or -1 for the last."
-        )
+    for layer in spec.layers:
+        if n_layers is not None and not -(n_layers + 1) <= layer <= n_layers:
+            raise ConfigError(
+                f"--layer is {layer}, but {spec.encoder} has {n_layers} layers: "
+                f"expected 0 (embeddings) to {n_layers}, or -1 for the last."
+            )
     positions = max_positions(config)
     if positions is not None and spec.max_length > positions:
         raise ConfigError(

@@ -60,6 +60,10 @@ class Ops(Protocol):
         """Return `x` with an axis of length 1."""
         ...
 
+    def side_by_side(self, parts: Sequence[Node]) -> Node:
+        """(n, d) each -> (n, sum of d)."""
+        ...
+
     def transpose(self, x: Node, order: Sequence[int]) -> Node:
         """Return `x` with its axes in another order."""
         ...

@@ -101,6 +101,9 @@ class OnnxOps:
     def add_axis(self, x: str, axis: int) -> str:
         return self._node("Unsqueeze", x, self._ints([axis]))
 
+    def side_by_side(self, parts: Sequence[str]) -> str:
+        return self._node("Concat", *parts, axis=1)
+
     def transpose(self, x: str, order: Sequence[int]) -> str:
         return self._node("Transpose", x, perm=list(order))
 

@@ -57,6 +57,9 @@ class OpenVinoOps:
     def add_axis(self, x: ov.Node, axis: int) -> ov.Node:
         return op.unsqueeze(x, _ints(axis))
 
+    def side_by_side(self, parts: Sequence[ov.Node]) -> ov.Node:
+        return op.concat(list(parts), 1)
+
     def transpose(self, x: ov.Node, order: Sequence[int]) -> ov.Node:
         return op.transpose(x, _ints(order))
 

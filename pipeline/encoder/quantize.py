@@ -16,6 +16,7 @@ user's rows: the same encoder gives the same integers for every data set.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.resources import files
 
 import numpy as np
@@ -26,8 +27,14 @@ from tokenizers import Tokenizer
 from pipeline.config import EncoderSpec
 from pipeline.encoder.batching import batches_by_length, padded
 from pipeline.encoder.bert import AnyLinear, Array, Bert, Layer, Linear, QuantizedLinear
-from pipeline.encoder.engine import ends_in_first_token, layers_to_run
+from pipeline.encoder.engine import (
+    View,
+    ends_in_first_token,
+    layers_to_run,
+    views_of,
+)
 from pipeline.encoder.engine_onnx import Compiled
+from pipeline.encoder.graph import write_graph
 from pipeline.encoder.tokens import TokenCutter
 from pipeline.errors import EncoderError
 
@@ -55,10 +62,11 @@ def quantize(bert: Bert, tokenizer: Tokenizer, spec: EncoderSpec) -> Bert:
     tokenizer : tokenizers.Tokenizer
         Without truncation and padding.
     spec : EncoderSpec
-        Its layer and pooling say which layers are run, and which of them for one row a text.
+        Its layers and pooling say which layers are run, and which of them for one row a text. A layer's integers
+        depend on nothing else, so those of several layers are those of each alone, but for ``cls``.
     """
-    n_layers = layers_to_run(bert, spec)
-    n_full = n_layers - ends_in_first_token(spec.pooling, n_layers)
+    views = views_of(bert, [spec])
+    n_full = layers_to_run(views) - ends_in_first_token(views)
     tokens = list(_calibration_tokens(tokenizer, spec.max_length))
     layers = list(bert.layers)
     for i in range(n_full):
@@ -95,7 +103,8 @@ class _Inputs:
 
 def _inputs(bert: Bert, tokens: list[NDArray[np.int32]], layer: int) -> _Inputs:
     """Run the encoder up to a layer and return what its linear maps get of the tokens that are no padding."""
-    run = Compiled(bert, pooling="mean", n_layers=layer + 1, probed=layer)
+    views = [View(layer + 1, "mean")]
+    run = Compiled(bert, partial(write_graph, views=views, probed=layer))
     found: list[list[Array]] = []
     for rows in batches_by_length([len(ids) for ids in tokens], BATCH_TOKENS):
         ids, mask = padded([tokens[i] for i in rows], 0)

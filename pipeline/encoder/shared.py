@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.config import ComputeSpec, EncoderSpec, fingerprint
@@ -28,13 +29,15 @@ def load_shared(
     spec: EncoderSpec,
     compute: ComputeSpec,
     prepared: Path | None = None,
+    beside: Sequence[EncoderSpec] = (),
 ) -> Encoder:
     """Do what `load_source` does, once for the same files and options while the last `MOST` encoders are remembered."""
-    key = source.name, fingerprint(source.key_fields(spec)), compute
+    keys = [fingerprint(source.key_fields(each)) for each in (spec, *beside)]
+    key = source.name, *keys, compute
     loaded = _loaded.get(_Loaded)
     with loaded.lock:
         if key not in loaded.encoders:
-            loaded.encoders[key] = load_source(source, spec, compute, prepared)
+            loaded.encoders[key] = load_source(source, spec, compute, prepared, beside)
         loaded.encoders.move_to_end(key)
         while len(loaded.encoders) > MOST:
             loaded.encoders.popitem(last=False)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import ComputeSpec, EncoderSpec
 from pipeline.encoder.identity import find_encoder
-from pipeline.features.extract import fill_store
+from pipeline.features.extract import fill_stores
 from pipeline.features.keys import row_keys
 from pipeline.features.loading import Load, Loader, Place
 from pipeline.features.store import FeatureStore
@@ -55,7 +55,7 @@ class CachedEncoder:
         if is_complete(prepared, self._place.key):
             return int(read_manifest(prepared)["facts"]["dim"])
         loader = self._loader([])
-        return loader.load(loader.source(), self._compute).dim  # of any engine
+        return loader.load(loader.source(), self._compute, [0]).dim  # of any engine
 
     def loaded(self) -> "Encoder":
         """Return the encoder itself, measured as for this store's texts, for other work than those.
@@ -66,7 +66,7 @@ class CachedEncoder:
             If it is not the one any more that the store is of, or an engine that was asked for computes something else.
         """
         loader = self._loader([])
-        encoder = loader.encoder()
+        encoder = loader.encoder([0])
         self._compute = loader.compute
         return encoder
 
@@ -94,10 +94,10 @@ class CachedEncoder:
         store = FeatureStore(place.store, place.root)
         loader = self._loader(texts)
         with key_lock(place.root, place.lock):
-            done = fill_store(
+            done = fill_stores(
                 TextList(texts),
                 lambda: iter([(0, keys)]),
-                store,
+                [store],
                 loader.encoder,
                 feature_dtype=place.spec.feature_dtype,
             )
@@ -112,7 +112,7 @@ class CachedEncoder:
 
     def _loader(self, texts: Sequence[str]) -> Loader:
         return Loader(
-            self._place, self._compute, TextList(texts), load=self._load, say=_say
+            [self._place], self._compute, TextList(texts), load=self._load, say=_say
         )
 
 

@@ -1,6 +1,10 @@
-"""Measures an engine on texts of the data set that it is to encode, and keeps the result in the row store."""
+"""Measures an engine on texts of the data set that it is to encode, and keeps the result in the row store.
+
+Of several views each is measured by itself, and kept in its own store; the two encoders run once for all.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import EncoderSpec
 from pipeline.encoder.batching import EncodedRows, Tokens
-from pipeline.encoder.certificate import Measured, check, measure, spread
+from pipeline.encoder.certificate import Encode, Measured, check, measure, spread
 from pipeline.errors import CacheError, UnreadableError
 from pipeline.features.certificates import Certificates, Place
 from pipeline.features.keys import row_keys
@@ -33,6 +37,7 @@ class Encoder(Protocol):
     """What is needed of the two encoders."""
 
     spec: EncoderSpec
+    beside: tuple[EncoderSpec, ...]
 
     @property
     def engine_identity(self) -> dict[str, Any]:  # Any: JSON values
@@ -52,12 +57,12 @@ def certify(
     encoder: Encoder,
     make_reference: Callable[[], Encoder],
     texts: Texts,
-    certificates: Certificates,
+    certificates: Sequence[Certificates],
     *,
     root: Path,
     before_publishing: Callable[[], None] = lambda: None,
-) -> Path | None:
-    """Measure an encoder's engine against the reference, unless a certificate of it is there.
+) -> list[Path]:
+    """Measure an encoder's engine against the reference, for each view of which no certificate of it is there.
 
     Parameters
     ----------
@@ -68,8 +73,8 @@ def certify(
     texts : Texts
         Of the data set that is to be encoded; at most `N_TEXTS` different ones are taken, evenly spread. Where there
         are none, the probes are measured and nothing is published: a certificate is of what is encoded.
-    certificates : Certificates
-        Where it is kept.
+    certificates : sequence of Certificates
+        Where it is kept, for each of the encoder's views in their order.
     root : Path
         The artifacts folder.
     before_publishing : callable () -> None
@@ -77,32 +82,52 @@ def certify(
 
     Returns
     -------
-    Path or None
-        Where a damaged certificate was moved, if there was one.
+    list of Path
+        Where damaged certificates were moved, if there were any.
 
     Raises
     ------
     EncoderError
         If the engine computes something else than it is asked to; nothing is published.
     """
-    place = certificates.place(encoder.engine_identity)
-    moved = None
-    if is_complete(place.path, place.key):
-        if _is_sound(place.path):
-            return None
-        moved = quarantine(place.path, root=root)
-    measured = measure(
-        spread_texts(texts) or PROBES,
-        lambda some: _features_of(encoder, some),
-        lambda some: _features_of(make_reference(), some),
-        encoder.engine_identity,
-    )
-    if measured is not None:
-        check(measured.certificate, encoder.spec)
-        if len(texts):
-            before_publishing()
+    specs = (encoder.spec, *encoder.beside)
+    places = [one.place(encoder.engine_identity) for one in certificates]
+    there = [place for place in places if is_complete(place.path, place.key)]
+    damaged = [place for place in there if not _is_sound(place.path)]
+    moved = [quarantine(place.path, root=root) for place in damaged]
+    if len(there) - len(damaged) == len(places):
+        return moved
+    chosen = spread_texts(texts) or PROBES
+    features = _by_view(lambda: encoder, len(specs))
+    reference = _by_view(make_reference, len(specs))
+    found: list[tuple[Measured, Place]] = []
+    for view in zip(places, specs, features, reference, strict=True):
+        place, spec, encode, encode_reference = view
+        if place in there and place not in damaged:
+            continue
+        identity = encoder.engine_identity
+        measured = measure(chosen, encode, encode_reference, identity)
+        if measured is not None:
+            check(measured.certificate, spec)
+            found.append((measured, place))
+    if found and len(texts):
+        before_publishing()
+        for measured, place in found:
             _publish(measured, place, root)
     return moved
+
+
+def _by_view(make: Callable[[], Encoder], n_views: int) -> list[Encode]:
+    """Return for each of an encoder's views what gives its features; the same texts are encoded once for all."""
+
+    @cache
+    def views(texts: tuple[Text, ...]) -> list[NDArray[np.float32]]:
+        return np.split(_features_of(make(), texts), n_views, axis=1)
+
+    def features(view: int, texts: Sequence[Text]) -> NDArray[np.float32]:
+        return views(tuple(texts))[view]
+
+    return [partial(features, view) for view in range(n_views)]
 
 
 def _is_sound(path: Path) -> bool:

@@ -1,10 +1,13 @@
-"""The encoder of a row store: the one its key was made from, measured before it is used."""
+"""The encoder of a row store, or of several: the one their keys were made from, measured before it is used."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.config import ComputeSpec, EncoderSpec, fingerprint
 from pipeline.encoder.folder import QUANTIZED, encoder_files
@@ -90,6 +93,7 @@ class Load(Protocol):
         spec: EncoderSpec,
         compute: ComputeSpec,
         prepared: Path | None = None,
+        beside: Sequence[EncoderSpec] = (),
     ) -> "Encoder":
         """Return it."""
         ...
@@ -104,13 +108,15 @@ class Say(Protocol):
 
 
 class Loader:
-    """Loads the encoder at most once, and only the one that the key was made from; it is measured before it is used.
+    """Loads the encoder once, and only the one that the keys were made from; it is measured before it is used.
 
-    What a first loading prepared is kept in the row store, so that later ones need neither transformers nor torch.
+    What a first loading prepared is kept in each row store, so that later ones need neither transformers nor torch.
 
     Parameters
     ----------
-    place : Place
+    places : sequence of Place
+        At least one; their encoders differ in nothing but layer and pooling. Of int8, whose weights are those of one
+        view, only one.
     compute : ComputeSpec
     texts : Texts
         That are to be encoded, to measure the engine on; the probes if there are none.
@@ -127,7 +133,7 @@ class Loader:
 
     def __init__(
         self,
-        place: Place,
+        places: Sequence[Place],
         compute: ComputeSpec,
         texts: Texts,
         *,
@@ -135,9 +141,10 @@ class Loader:
         say: Say,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        self._place, self.compute, self._texts = place, compute, texts
+        self._places, self.compute, self._texts = list(places), compute, texts
         self._load_source, self._say, self._check = load, say, check
         self._loaded: Encoder | None = None
+        self._which: list[int] = []  # of the places is loaded
 
     @property
     def n_halved(self) -> int:
@@ -157,100 +164,132 @@ class Loader:
         EncoderError
             If it is another one than the key was made from.
         """
-        spec = self._place.spec
-        source = find_encoder(spec, sha256_file)
-        if source.identity != self._place.identity:
+        place = self._places[0]
+        source = find_encoder(place.spec, sha256_file)
+        if source.identity != place.identity:
             raise EncoderError(
-                f"{spec.encoder} changed while the run was starting. Run the same command again."
+                f"{place.spec.encoder} changed while the run was starting. Run the same command again."
             )
         return source
 
-    def encoder(self) -> "Encoder":
-        """Return the encoder, measured; on torch if an engine that was not asked for computes something else."""
-        if self._loaded is None:
+    def encoder(self, which: Sequence[int]) -> "Encoder":
+        """Return the encoder of some of the places, by number, their features side by side in that order.
+
+        It is measured; on torch if an engine that was not asked for computes something else.
+        """
+        if self._loaded is None or self._which != list(which):
             source = self.source()
-            loaded = self.load(source, self.compute)
+            loaded = self.load(source, self.compute, which)
             try:
-                self._certify(source, loaded)
+                self._certify(source, loaded, which)
             except EncoderError as error:
                 if not loaded.has_fallback:
                     raise
                 self._say(warning=f"{error} torch does the work now.")
                 self.compute = replace(self.compute, backend="torch")
-                loaded = self.load(source, self.compute)
-                self._certify(source, loaded)
-            self._loaded = loaded
-            if self._place.spec.precision == "int8":  # a minute's work
+                loaded = self.load(source, self.compute, which)
+                self._certify(source, loaded, which)
+            self._loaded, self._which = loaded, list(which)
+            if loaded.spec.precision == "int8":  # a minute's work
                 self.publish()
         return self._loaded
 
-    def load(self, source: EncoderSource, compute: ComputeSpec) -> "Encoder":
-        """Return the encoder as it is, with what the store has prepared of it."""
-        spec, prepared = self._place.spec, self._place.prepared
-        if is_complete(prepared, self._place.key):
+    def load(
+        self, source: EncoderSource, compute: ComputeSpec, which: Sequence[int]
+    ) -> "Encoder":
+        """Return the encoder as it is, with what any of the stores has prepared of it."""
+        spec, *beside = (self._places[i].spec for i in which)
+        for place in self._places:
+            if not is_complete(place.prepared, place.key):
+                continue
             try:
-                return self._load_source(source, spec, compute, prepared)
+                return self._load_source(source, spec, compute, place.prepared, beside)
             except UnreadableError:
                 raise
             except CacheError:
-                moved = quarantine(prepared, root=self._place.root)
+                moved = quarantine(place.prepared, root=place.root)
                 self._say(
-                    warning=f"{prepared} was damaged and moved to {moved}; it is made again"
+                    warning=f"{place.prepared} was damaged and moved to {moved}; it is made again"
                 )
         if spec.precision == "int8":
             self._say(note=QUANTIZING)
-        return self._load_source(source, spec, compute)
+        return self._load_source(source, spec, compute, beside=beside)
 
-    def _certify(self, source: EncoderSource, encoder: "Encoder") -> None:
-        """Compare the encoder with float32 torch, if its engine never was in this store."""
+    def _certify(
+        self, source: EncoderSource, encoder: "Encoder", which: Sequence[int]
+    ) -> None:
+        """Compare the encoder with float32 torch, for each store in which its engine never was."""
         from pipeline.encoder.frozen import reference_encoder
         from pipeline.features.certify import certify
 
-        moved = certify(
+        spec, *beside = (self._places[i].spec for i in which)
+        for moved in certify(
             encoder,
-            lambda: reference_encoder(source, self._place.spec),
+            lambda: reference_encoder(source, spec, beside),
             self._texts,
-            self._place.certificates,
-            root=self._place.root,
+            [self._places[i].certificates for i in which],
+            root=self._places[0].root,
             before_publishing=self._check,
-        )
-        if moved is not None:
+        ):
             self._say(
                 warning=f"a damaged certificate was moved to {moved}; it was measured again"
             )
 
+    def certify(self) -> None:
+        """Measure for the stores that hold features of which nothing was measured and that need it."""
+        self._covering(
+            i
+            for i, place in enumerate(self._places)
+            if place.certificates.lack(place.spec.precision)
+        )
+
     def publish(self) -> None:
         """Publish, unless it is there, what a predictor needs beside the weights and a later loading saves."""
-        place = self._place
-        if is_complete(place.prepared, place.key):
+        lacking = [
+            i
+            for i, place in enumerate(self._places)
+            if not is_complete(place.prepared, place.key)
+        ]
+        encoder = self._covering(lacking)
+        if encoder is None:
             return
-        encoder = self.encoder()
-        if is_complete(place.prepared, place.key):  # loading has published it
-            return
-        with publish_directory(
-            place.prepared,
-            root=place.root,
-            stage="Encoder",
-            key=place.key,
-            key_fields=place.key_fields,
-        ) as draft:
-            _write_encoder(encoder, draft.path)
-            draft.facts["spec"] = asdict(place.spec)
-            draft.facts["special"] = encoder.checkpoint.special
-            draft.facts["dim"] = encoder.dim
-            draft.facts["engine"] = encoder.engine_identity
-            draft.facts["files"] = {
-                path.name: sha256_file(path)
-                for path in encoder_files(self.source().fetch())
-            }
-            draft.facts["parameters"] = encoder.engine.n_parameters
+        probes = np.split(encoder.encode(PROBES), len(self._which), axis=1)
+        files = encoder_files(self.source().fetch())
+        digests = {path.name: sha256_file(path) for path in files}
+        for i in lacking:
+            place, own_probes = self._places[i], probes[self._which.index(i)]
+            if is_complete(place.prepared, place.key):  # loading has published it
+                continue
+            with publish_directory(
+                place.prepared,
+                root=place.root,
+                stage="Encoder",
+                key=place.key,
+                key_fields=place.key_fields,
+            ) as draft:
+                _write_encoder(encoder, own_probes, draft.path)
+                draft.facts["spec"] = asdict(place.spec)
+                draft.facts["special"] = encoder.checkpoint.special
+                draft.facts["dim"] = own_probes.shape[1]
+                draft.facts["engine"] = encoder.engine_identity
+                draft.facts["files"] = digests
+                draft.facts["parameters"] = encoder.engine.n_parameters
+
+    def _covering(self, places: Iterable[int]) -> "Encoder | None":
+        """Return an encoder of at least those places, the one that is loaded if it can be; None for no place."""
+        wanted = list(places)
+        if not wanted:
+            return None
+        return self.encoder(self._which if set(wanted) <= set(self._which) else wanted)
 
 
-def _write_encoder(encoder: "Encoder", folder: Path) -> None:
+def _write_encoder(
+    encoder: "Encoder", probes: NDArray[np.float32], folder: Path
+) -> None:
     """Write tokenizer, configuration, the probes' features, and the weights if the recipe made them."""
     disk.write(folder / "tokenizer.json", encoder.tokenizer.to_str().encode())
     disk.write(folder / "config.json", json.dumps(encoder.checkpoint.config).encode())
-    disk.save_array(folder / "probes.npy", encoder.encode(PROBES))
+    disk.save_array(folder / "probes.npy", probes)
     if encoder.spec.precision == "int8":
         from pipeline.encoder.checkpoint import to_bytes
 

@@ -5,7 +5,6 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.encoder.batching import EncodedRows
 from pipeline.errors import EncoderError
 from pipeline.features.keys import Keys
 from pipeline.features.store import FeatureStore
@@ -33,30 +32,30 @@ class Part:
 
     def __init__(self, store: FeatureStore, dtype: np.dtype[np.floating]) -> None:
         self._store, self.dtype = store, dtype
-        self._differs = bool(len(store))
+        self._differs = not store.is_empty
         self._first: NDArray[np.float32] | None = None
         self._size = 0  # rows in the part
         self._capacity = 0
         self._began = time.monotonic()
         self.rows = 0  # in all parts
 
-    def add(self, keys: Keys, batch: EncodedRows) -> None:
-        """Take the rows of a batch; stores what there is if they do not fit."""
-        n, dim = batch.features.shape
+    def add(
+        self, keys: Keys, features: NDArray[np.float32], n_tokens: NDArray[np.int32]
+    ) -> None:
+        """Take m rows, at least one: (m,), (m, d), (m,); stores what there is if they do not fit."""
+        n, dim = features.shape
         if self._size + n > self._capacity:
             self._make_room(n, dim)
         part = slice(self._size, self._size + n)
         self._keys[part] = keys
-        self._features[part] = batch.features
-        self._n_tokens[part] = batch.n_tokens
+        self._features[part] = features
+        self._n_tokens[part] = n_tokens
         self._size += n
         self.rows += n
         if self._first is None:
-            self._first = batch.features[0]
+            self._first = features[0]
         if not self._differs:
-            self._differs = not np.allclose(
-                batch.features, self._first, rtol=SAME, atol=SAME
-            )
+            self._differs = not np.allclose(features, self._first, rtol=SAME, atol=SAME)
 
     def _make_room(self, n: int, dim: int) -> None:
         if self._size:

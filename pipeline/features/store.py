@@ -143,6 +143,15 @@ class FeatureStore:
             f"Shards of {self.folder} go while they are read. Let other runs end, then run the same command again."
         )
 
+    def drop_index(self) -> None:
+        """Give back the index's memory; it is made again when it is needed."""
+        self._index = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether there are no rows."""
+        return not self._shards
+
     def __len__(self) -> int:
         """Return the number of rows, repeated ones included."""
         return len(self.index)

@@ -9,7 +9,9 @@ import os
 import signal
 import sys
 import time
-from dataclasses import asdict
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -25,11 +27,12 @@ from pipeline.features.extract import (
     Stopped,
     extract_missing,
     list_facts,
+    together,
 )
 from pipeline.features.loading import Loader, Place
 from pipeline.features.store import FeatureStore
 from pipeline.features.texts import BothTexts, Texts
-from pipeline.storage import key_lock, publish_directory
+from pipeline.storage import Draft, key_locks, publish_directory
 
 if TYPE_CHECKING:
     from pipeline.encoder.frozen import Encoder
@@ -76,37 +79,87 @@ class Lines:
             raise Stopped
 
 
+@dataclass(frozen=True)
+class View:
+    """A row store that is asked for, and the feature list in it.
+
+    Attributes
+    ----------
+    place : Place
+    name, key, key_fields
+        Of the list's directory.
+    """
+
+    place: Place
+    name: str
+    key: str
+    key_fields: Request
+
+    @classmethod
+    def of(cls, asked: Request, root: Path, identity: Request) -> "View":
+        """Return one of a request's ``views``."""
+        place = Place(
+            root=root,
+            store=Path(asked["folder"]),
+            spec=EncoderSpec(**asked["encoder"]),
+            identity=identity,
+            key=asked["encoder_key"],
+            key_fields=asked["encoder_key_fields"],
+        )
+        return cls(place, asked["name"], asked["key"], asked["key_fields"])
+
+
 def work(request: Request, lines: Lines) -> dict[str, object]:
-    """Encode what is missing, publish the data set's feature list, return what was done."""
+    """Encode what is missing, publish the data set's feature list in each view's store, return what was done.
+
+    All views are encoded in one pass, but for int8: its weights depend on the layer and on whether the pooling is
+    ``cls``, so each view is a pass of its own, which counts its texts by itself.
+    """
+    root, identity = Path(request["root"]), request["identity"]
+    views = [View.of(asked, root, identity) for asked in request["views"]]
+    is_alone = views[0].place.spec.precision == "int8"
+    done, device = [], None
+    for passed in [[view] for view in views] if is_alone else [views]:
+        extraction, found = _one_pass(passed, request, lines)
+        done.append(extraction)
+        device = found or device
+    total = together(done)
+    return {
+        "rows_encoded": total.rows_encoded,
+        "rows_reused": total.n - total.rows_encoded,
+        "encode_s": round(total.elapsed_s, 3),
+        **_rates(total),
+        "device": device,
+    }
+
+
+def _one_pass(
+    views: Sequence[View], request: Request, lines: Lines
+) -> tuple[Extraction, str | None]:
+    """Fill the views' stores from one encoder; return what was done, and on which device if anything was."""
     began = time.monotonic()
-    place = _place_of(request)
     table = StoredTexts(Path(request["table"]))
     pair_encoding = request["pair_encoding"] if table.are_pairs else None
     texts: Texts = BothTexts(table) if pair_encoding == SEPARATE else table
-    store = FeatureStore(place.store, place.root)
+    places = [view.place for view in views]
+    stores = [FeatureStore(place.store, place.root) for place in places]
+    spec, root = places[0].spec, places[0].root
     loader = Loader(
-        place,
+        places,
         ComputeSpec(**request["compute"]),
         texts,
         load=_load,
         say=lines.send,
         check=lines.check,
     )
-    publish = publish_directory(
-        place.store / "datasets" / request["name"],
-        root=place.root,
-        stage="ExtractFeatures",
-        key=request["key"],
-        key_fields=request["key_fields"],
-    )
-    with key_lock(place.root, place.lock), publish as draft:
-        keys_path = draft.path / "keys.npy"
+    with key_locks(root, [place.lock for place in places]), ExitStack() as stack:
+        drafts = [stack.enter_context(_published(view)) for view in views]
         done = extract_missing(
             texts,
-            store,
+            stores,
             loader.encoder,
-            keys_path=keys_path,
-            feature_dtype=place.spec.feature_dtype,
+            keys_paths=[draft.path / "keys.npy" for draft in drafts],
+            feature_dtype=spec.feature_dtype,
             on_progress=lines.progress,
         )
         for warning in done.warnings():
@@ -115,39 +168,34 @@ def work(request: Request, lines: Lines) -> dict[str, object]:
         if n_halved:
             lines.send(warning=f"{n_halved} {HALVED}")
         lines.check()
-        if place.certificates.lack(place.spec.precision):
-            loader.encoder()
+        loader.certify()
         loader.publish()
-        draft.facts.update(list_facts(keys_path, store, place.spec.max_length))
-        if pair_encoding is not None:
-            draft.facts["pair_encoding"] = pair_encoding
-        if pair_encoding == SEPARATE:
-            draft.facts["dim"] = N_PARTS * int(str(draft.facts["dim"]))
-        draft.facts["elapsed_s"] = round(time.monotonic() - began, 3)
-        draft.facts["batches_halved"] = n_halved
-        draft.facts["encoding"] = {
-            "rows_encoded": done.rows_encoded,
-            "peak_mb": _peak_mb(),
-            **_rates(done),
-        }
+        for draft, store in zip(drafts, stores, strict=True):
+            keys_path = draft.path / "keys.npy"
+            draft.facts.update(list_facts(keys_path, store, spec.max_length))
+            store.drop_index()
+            if pair_encoding is not None:
+                draft.facts["pair_encoding"] = pair_encoding
+            if pair_encoding == SEPARATE:
+                draft.facts["dim"] = N_PARTS * int(str(draft.facts["dim"]))
+            draft.facts["elapsed_s"] = round(time.monotonic() - began, 3)
+            draft.facts["batches_halved"] = n_halved
+            draft.facts["encoding"] = {
+                "rows_encoded": done.rows_encoded,
+                "peak_mb": _peak_mb(),
+                **_rates(done),
+            }
         lines.check()
-    return {
-        "rows_encoded": done.rows_encoded,
-        "rows_reused": done.n - done.rows_encoded,
-        "encode_s": round(done.elapsed_s, 3),
-        **_rates(done),
-        "device": loader.device,
-    }
+    return done, loader.device
 
 
-def _place_of(request: Request) -> Place:
-    return Place(
-        root=Path(request["root"]),
-        store=Path(request["folder"]),
-        spec=EncoderSpec(**request["encoder"]),
-        identity=request["identity"],
-        key=request["encoder_key"],
-        key_fields=request["encoder_key_fields"],
+def _published(view: View) -> AbstractContextManager[Draft]:
+    return publish_directory(
+        view.place.store / "datasets" / view.name,
+        root=view.place.root,
+        stage="ExtractFeatures",
+        key=view.key,
+        key_fields=view.key_fields,
     )
 
 
@@ -156,10 +204,11 @@ def _load(
     spec: EncoderSpec,
     compute: ComputeSpec,
     prepared: Path | None = None,
+    beside: Sequence[EncoderSpec] = (),
 ) -> "Encoder":
     from pipeline.encoder.frozen import load_source  # only if something is encoded
 
-    return load_source(source, spec, compute, prepared)
+    return load_source(source, spec, compute, prepared, beside)
 
 
 def _rates(done: Extraction) -> dict[str, float]:

@@ -27,6 +27,7 @@ from pipeline.terms.model import outputs_of
 Scores = NDArray[np.float64]
 ENCODER = "encoder"
 LEAST = 1e-6  # a probability counts as at least that: a fold may lack a class
+RIDGE = 1.0  # as much as a row's loss: no weight grows for ever where a few rows are told apart
 STEPS = {"maxiter": 1_000, "gtol": 1e-8}
 
 
@@ -50,7 +51,7 @@ def scores_of(outputs: Scores, targets: Targets) -> Scores:
 def fit_blend(
     parts: dict[str, Scores], targets: Targets, n_classes: int, spec: HeadSpec
 ) -> Blend:
-    """Return the weights and biases of least mean log loss, or squared error, over some rows.
+    """Return the weights and biases of least mean log loss (with a slight penalty), or squared error, over some rows.
 
     Parameters
     ----------
@@ -95,10 +96,10 @@ def _least_log_loss(
             losses = np.logaddexp(0.0, np.where(truth, -total, total))
         proba = outputs_of(total, targets)[:, -width:]  # of two classes the second
         residual = row_weights * (proba - truth)
-        slope = np.einsum("nw,nmw->m", residual, scores)
-        return float((row_weights * losses).sum()), np.append(
-            slope, residual.sum(axis=0)
-        )
+        slope = np.einsum("nw,nmw->m", residual, scores) + RIDGE / n * params[:m]
+        penalty = RIDGE / (2 * n) * float((params[:m] ** 2).sum())
+        gradient = np.append(slope, residual.sum(axis=0))
+        return float((row_weights * losses).sum()) + penalty, gradient
 
     start = np.append(np.full(m, 1 / m), np.zeros(width))
     bounds = [(0.0, None)] * m + [(None, None)] * width

@@ -67,7 +67,11 @@ def explain(
     weights, intercept = head.weights_of(k)
     pieces = encoder.tokenize.pieces(text)
     words = pieces.words(pieces.kept)
-    is_exact = encoder.spec.pooling == "mean" and not head.n_terms
+    is_exact = (
+        encoder.spec.pooling == "mean"
+        and not head.n_terms
+        and _are_alike(encoder.spec.layers)
+    )
     if head.n_terms:
         found = _left_out(head, k, pieces, words, columns_of)
     elif is_exact:
@@ -153,6 +157,11 @@ def _score(head: Head, columns: NDArray[np.float32], k: int) -> NDArray[np.float
     if scores.ndim == 2:
         return scores[:, k]
     return scores if k == 1 or head.task == "regression" else -scores
+
+
+def _are_alike(layers: Sequence[int]) -> bool:
+    """Tell whether layers are all counted from the first, or all from the last."""
+    return len({layer < 0 for layer in layers}) == 1
 
 
 def _left_out(

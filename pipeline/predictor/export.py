@@ -90,7 +90,7 @@ def assemble(
             pair_encoding=pair_encoding,
             terms=()
             if terms_dir is None
-            else tuple(load_term_model(terms_dir / kind) for kind in SETTINGS),
+            else tuple(load_term_model(terms_dir, kind) for kind in SETTINGS),
             reference=reference_of(training.take(training.sample(MAX_ROWS))),
         )
     )

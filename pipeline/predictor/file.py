@@ -191,18 +191,24 @@ def unpack(digest: str, header: str, sections: Sequence[bytes]) -> Parts:
         made_by=described.get("made_by"),
         pair_encoding=described.get("pair_encoding"),
         terms=tuple(
-            TermModel(
-                kind=kind,
-                terms=json.loads(found[f"{TERMS}{kind}.json"]),
-                **{name: arrays[f"{TERMS}{kind}.{name}"] for name in TERM_ARRAYS},
-            )
-            for kind in described.get("terms", [])
+            _term_model(kind, found, arrays) for kind in described.get("terms", [])
         ),
         reference={
             name.removeprefix(REFERENCE): array
             for name, array in arrays.items()
             if name.startswith(REFERENCE)
         },
+    )
+
+
+def _term_model(
+    kind: str,
+    found: dict[str, bytes],
+    arrays: dict[str, NDArray[Any]],  # Any: numbers
+) -> TermModel:
+    idf, coef, intercept = (arrays[f"{TERMS}{kind}.{name}"] for name in TERM_ARRAYS)
+    return TermModel(
+        kind, json.loads(found[f"{TERMS}{kind}.json"]), idf, coef, intercept
     )
 
 

@@ -36,6 +36,7 @@ def advise(report: Json) -> list[str]:
             _trust,
             _convergence,
             _baseline,
+            _words,
             _costs,
             _limit,
             _more_labels,
@@ -116,6 +117,21 @@ def _baseline(report: Json) -> Iterator[str]:
         yield (
             f"The difference to {name}, {kind.number(figure['value'], '+')}{kind.unit}, may be chance: "
             f"{conclusions.undecided(report, hardest)}."
+        )
+
+
+def _words(report: Json) -> Iterator[str]:
+    """Say that words would help, if it is shown."""
+    section = report.get("with_words")
+    if (
+        section
+        and section["difference"]["ci95"]
+        and section["difference"]["ci95"][0] > 0
+    ):
+        kind, figure = kind_of(report), section["difference"]
+        yield (
+            f"Let words count beside the encoder, with TrainHybrid in the place of TrainLogReg: they bring at least "
+            f"{kind.number(figure['value'], '+')}{kind.unit} of {kind.names[section['metric']]} here."
         )
 
 
@@ -253,4 +269,4 @@ def _size(report: Json) -> Iterator[str]:
 
 
 # What says how accuracy grows, or compares it: no use where answers are to cost little.
-OF_ACCURACY = (_baseline, _more_labels, _published, _slices, _classes, _size)
+OF_ACCURACY = (_baseline, _words, _more_labels, _published, _slices, _classes, _size)

@@ -33,6 +33,7 @@ from pipeline.report.decision import decision
 from pipeline.report.failures import errors, slices, suspects, text_map
 from pipeline.report.kinds import KINDS
 from pipeline.report.material import Json, Material, ReportInputs
+from pipeline.report.models import cascade, with_words
 from pipeline.report.reproduce import reproduce
 from pipeline.report.rounding import float16_effect
 from pipeline.storage import disk, read_manifest
@@ -70,6 +71,7 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
         for path in sorted(inputs.baselines.glob("*.npy"))
     }
     rule = decision(inputs, material, outputs)
+    words = with_words(material, outputs)
     cosine = cosine_outputs(material)
     if cosine is not None:
         outputs["cosine"] = cosine
@@ -115,6 +117,8 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
         "clusters": _clusters(clusters, has_pairs=pair_encoding is not None),
         **_answers(ours, clusters, head.classes),
         "decision": rule,
+        "with_words": words,
+        "cascade": cascade(inputs, material),
         "slices": slices(
             material, inputs.spec.max_length, facts["ledger"].get("slice_column")
         ),

@@ -93,6 +93,32 @@ def verdicts(report: Json) -> list[str]:
     return cost_verdicts(report) or found
 
 
+def others(report: Json) -> list[str]:
+    """Return a sentence on what another make of this model gives; none where there is nothing to tell."""
+    found = []
+    if (section := report.get("with_words")) and section["difference"]["ci95"]:
+        kind, figure = kind_of(report), section["difference"]
+        said = (
+            f"With words beside the encoder {kind.names[section['metric']]} is {words.number(section['figure'])}: "
+            f"{kind.number(figure['value'], '+')}{kind.unit} (95 % {kind.bounds(figure)}, paired)"
+        )
+        if figure["ci95"][0] > 0:
+            said += ". TrainHybrid, with the same options, weighs them out of fold and adds the encoder's other layers."
+        else:
+            said += "; not shown to be better. TrainHybrid also adds the encoder's other layers."
+        found.append(said)
+    if section := report.get("cascade"):
+        fit, figure = section["fit"], section["difference"]
+        found.append(
+            f"Words alone answer {100 * section['share']:.1f} % of the scored rows, which need no encoder; beside "
+            f"encoding every row accuracy changes by {100 * figure['value']:+.1f} points (95 % "
+            f"{kind_of(report).bounds(figure)}, paired). On the rows fitted on, out of fold, it was "
+            f"{100 * fit['share']:.1f} % for {100 * fit['loss']:.2f} points, with 95 % confidence at most "
+            f"{100 * fit['upper']:.2f}."
+        )
+    return found
+
+
 def limit(report: Json) -> str:
     """Return what a model does not know."""
     if not abstention(report):

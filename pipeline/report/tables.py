@@ -204,7 +204,7 @@ def made(report: Json) -> list[tuple[str, str]]:
         (
             "encoder",
             f"{encoder['name']}, {encoder['parameters']:,} parameters, {encoder['dim']} features, "
-            f"layer {encoder['layer']}, {encoder['recipe']}",
+            f"{_layers(encoder['layer'])}, {encoder['recipe']}",
         ),
         *(("numerics", words.numerics(one)) for one in encoder["certificates"]),
         (
@@ -213,6 +213,14 @@ def made(report: Json) -> list[tuple[str, str]]:
             f"{_fitted(head)} ({head['solver']})",
         ),
     ]
+    if blend := head.get("blend"):
+        rows.append(
+            (
+                "weights",
+                ", ".join(f"{name} {w:.2f}" for name, w in blend["weights"].items())
+                + "; of scores, from rows that none of them was fitted on",
+            )
+        )
     if head["float16"]:
         rows.append(("float16", words.float16(head["float16"])))
     if report["unknown_labels"]:
@@ -228,6 +236,12 @@ def made(report: Json) -> list[tuple[str, str]]:
             )
         )
     return [*rows, *_of_run(report["run"])]
+
+
+def _layers(layer: int | list[int]) -> str:
+    if isinstance(layer, int):
+        return f"layer {layer}"
+    return f"layers {', '.join(map(str, layer))} side by side"
 
 
 def _fitted(head: Json) -> str:

@@ -3,7 +3,7 @@
 from pipeline.storage import disk
 from pipeline.storage.digests import DigestCache
 from pipeline.storage.disk import sha256_file
-from pipeline.storage.locks import file_lock, key_lock
+from pipeline.storage.locks import file_lock, key_lock, key_locks
 from pipeline.storage.manifest import (
     check_contents,
     is_complete,
@@ -37,6 +37,7 @@ __all__ = [
     "is_left_over",
     "is_newer",
     "key_lock",
+    "key_locks",
     "keyed_directory",
     "link_or_copy",
     "publish_directory",

@@ -5,8 +5,8 @@ has no locks (some network shares) the work goes on without.
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pipeline.storage import disk
@@ -35,6 +35,15 @@ def key_lock(root: Path, name: str, *, wait: bool = True) -> Iterator[bool]:
     """
     with file_lock(root / "locks" / name, wait=wait) as is_ours:
         yield is_ours
+
+
+@contextmanager
+def key_locks(root: Path, names: Iterable[str]) -> Iterator[None]:
+    """Hold several locks of `key_lock`, taken by name: two who want the same never wait for ever."""
+    with ExitStack() as stack:
+        for name in sorted(set(names)):
+            stack.enter_context(key_lock(root, name))
+        yield
 
 
 @contextmanager

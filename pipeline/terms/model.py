@@ -207,15 +207,16 @@ def out_of_fold_scores(
 
 
 def save_term_model(model: TermModel, folder: Path) -> None:
-    """Write a model as ``terms.json`` and one ``.npy`` an array; `folder` is made."""
-    disk.make_folder(folder)
-    disk.write(folder / "terms.json", json.dumps(model.terms).encode())
+    """Write a model as ``<kind>.json``, its terms, and ``<kind>.<array>.npy``."""
+    disk.write(folder / f"{model.kind}.json", json.dumps(model.terms).encode())
     for name in ARRAYS:
-        disk.save_array(folder / f"{name}.npy", getattr(model, name))
+        disk.save_array(folder / f"{model.kind}.{name}.npy", getattr(model, name))
 
 
-def load_term_model(folder: Path) -> TermModel:
-    """Read what `save_term_model` wrote; the folder's name is the kind."""
-    terms = json.loads(disk.read(folder / "terms.json"))
-    arrays = {name: disk.load_array(folder / f"{name}.npy") for name in ARRAYS}
-    return TermModel(folder.name, terms, **arrays)
+def load_term_model(folder: Path, kind: str) -> TermModel:
+    """Read what `save_term_model` wrote."""
+    terms = json.loads(disk.read(folder / f"{kind}.json"))
+    idf, coef, intercept = (
+        disk.load_array(folder / f"{kind}.{name}.npy") for name in ARRAYS
+    )
+    return TermModel(kind, terms, idf, coef, intercept)

@@ -1,0 +1,250 @@
+"""Runs of the models beside the simple one: several layers, words, and a cascade."""
+
+import json
+import subprocess
+
+import joblib
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from pipeline import load_predictor
+from pipeline.errors import ConfigError
+from pipeline.predictor.file import pack
+from tests.conftest import BIN, NOUNS, POSITIVE, Job, review_rows
+
+TASKS = ("TrainLayers", "TrainHybrid", "TrainCascade")
+TEXTS = [text for text, _ in review_rows()]
+
+
+def train(job: Job, task: str, dataset, encoder, *options):
+    return job.run(
+        task, "--dataset", dataset, "--encoder", encoder, "--layers", "2", *options
+    )
+
+
+def predictor_of(job: Job):
+    return load_predictor(job.artifacts / "latest" / "predictor.joblib")
+
+
+def cascade_rows():
+    """Return texts of which words decide most, and the label of the others is chance."""
+    rng = np.random.default_rng(0)
+    rows = list(review_rows())
+    rows += [
+        (f"the {noun} is {word} and is not", rng.choice(["pos", "neg"]))
+        for noun in NOUNS
+        for word in POSITIVE
+    ]
+    return rows
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_model_trains_predicts_and_is_up_to_date(job, reviews, tiny_encoder, task):
+    done = train(job, task, reviews, tiny_encoder, "--C", "0.1")
+
+    assert done.status == 0, done.err
+    report = job.report()
+    assert report["encoder"]["layer"] == [-2, -1]
+    assert report["head"]["n_features"] == 32
+    assert ("blend" in report["head"]) == (task != "TrainLayers")
+    assert (report["with_words"] is None) == (task != "TrainLayers")
+    assert (report["cascade"] is None) == (task != "TrainCascade")
+    assert f"--module tasks {task}" in report["reproduce"]["command"]
+    predictor = predictor_of(job)
+    joined = dict(zip(TEXTS, predictor.predict_proba(TEXTS), strict=True))
+    for error in report["errors"]:
+        k = report["classes"].index(error["predicted"])
+        assert joined[error["text"]][k] == pytest.approx(error["probability"], abs=1e-4)
+    same = joblib.load(job.artifacts / "latest" / "predictor.joblib")
+    assert_allclose(same.predict_proba(TEXTS), predictor.predict_proba(TEXTS))
+    assert predictor.transform(TEXTS[:3]).shape == (3, 32)
+
+    again = train(job, task, reviews, tiny_encoder, "--C", "0.1")
+
+    assert again.status == 0
+    assert job.ledger()[-1]["status"] == "noop"
+    assert again.out == done.out
+
+
+def test_each_model_reuses_what_others_made(job, reviews, tiny_encoder):
+    job.train(reviews, tiny_encoder, "--C", "0.1")
+    ran = []
+    for task in TASKS:
+        done = train(job, task, reviews, tiny_encoder, "--C", "0.1")
+        assert done.status == 0, done.err
+        ran.append(job.ledger()[-1]["stages_run"])
+
+    layers, hybrid, cascade = ran
+    assert set(layers) == {
+        "ExtractViews",
+        "FitLayers",
+        "EvaluateLayers",
+        "ExportLayers",
+    }
+    assert set(hybrid) == {"FitTerms", "FitHybrid", "EvaluateHybrid", "ExportHybrid"}
+    assert set(cascade) == {"FitCascade", "EvaluateCascade", "ExportCascade"}
+    assert [run["rows_encoded"] for run in job.ledger()] == [120, 120, 0, 0]
+    previous = job.report()["run"]["previous"]
+    assert "stage: FitHybrid -> FitCascade" in previous["changed"]
+
+
+@pytest.mark.parametrize("task", ["TrainHybrid", "TrainCascade"])
+def test_words_count_beside_the_encoder(job, reviews, tiny_encoder, task):
+    done = train(job, task, reviews, tiny_encoder, "--C", "0.001")
+
+    assert done.status == 0, done.err
+
+    predictor = predictor_of(job)
+    assert predictor.predict(["the film is good", "the film is bad"]).tolist() == [
+        "pos",
+        "neg",
+    ]
+    why = predictor.explain("the film is good")
+    strongest = max(why.words, key=lambda word: abs(word.contribution))
+    assert strongest.text == "good"
+    with pytest.raises(ConfigError, match="goes by several"):
+        predictor.look("the film is good")
+
+
+def test_a_cascade_does_not_encode_what_words_decide(job, tiny_encoder, monkeypatch):
+    lines = [f"{text}\t{label}" for text, label in cascade_rows()]
+    (job.cwd / "rows.tsv").write_text("text\tlabel\n" + "\n".join(lines))
+    done = train(job, "TrainCascade", "rows.tsv", tiny_encoder, "--max-loss", "5")
+    assert done.status == 0, done.err
+    cascade = job.report()["cascade"]
+    predictor = predictor_of(job)
+    seen = []
+    encode = predictor.encoder.tokenize
+    monkeypatch.setattr(
+        predictor.encoder,
+        "tokenize",
+        lambda texts: seen.extend(texts) or encode(texts),
+    )
+
+    predictor.predict([text for text, _ in cascade_rows()])
+
+    assert cascade["fit"]["upper"] <= 0.05
+    assert cascade["fit"]["share"] > 0
+    assert len(seen) < len(lines)
+
+
+def test_a_cascade_whose_words_decide_all_loads_no_encoder(job, reviews, tiny_encoder):
+    train(job, "TrainCascade", reviews, tiny_encoder, "--C", "0.1", "--max-loss", "99")
+    predictor = predictor_of(job)
+
+    predictor.predict(["the film is good"])
+
+    assert job.report()["cascade"]["share"] == 1.0
+    assert predictor._encoder._value is None
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_predictor_file_of_more_than_one_part_is_of_format_2(
+    job, reviews, tiny_encoder, task
+):
+    train(job, task, reviews, tiny_encoder, "--C", "0.1")
+
+    _, header, *_ = pack(predictor_of(job)._parts)
+
+    described = json.loads(header)
+    assert described["version"] == 2
+    assert described["encoder"]["layer"] == [-2, -1]
+    kinds = [] if task == "TrainLayers" else ["words", "characters"]
+    assert described.get("terms", []) == kinds
+
+
+def test_other_kinds_of_label_and_pairs_go_by_words_too(job, tiny_encoder):
+    flags = [
+        f"{text}\t{int(side == 'pos')}\t{int(len(text) > 30)}"
+        for text, side in review_rows()
+    ]
+    (job.cwd / "flags.tsv").write_text("text\tgood\tlong\n" + "\n".join(flags))
+    numbers = [f"{text}\t{len(text) / 8}" for text in TEXTS]
+    (job.cwd / "numbers.tsv").write_text("text\tlabel\n" + "\n".join(numbers))
+    pairs = [
+        f"{a}\t{b}\t{int(len(a) > len(b))}"
+        for a, b in zip(TEXTS, TEXTS[7:] + TEXTS[:7], strict=True)
+    ]
+    (job.cwd / "pairs.tsv").write_text("a\tb\tlabel\n" + "\n".join(pairs))
+    for name, options, row in (
+        ("flags.tsv", (), TEXTS[0]),
+        ("numbers.tsv", (), TEXTS[0]),
+        ("pairs.tsv", ("--text-column", "a,b"), (TEXTS[0], TEXTS[1])),
+    ):
+        done = train(
+            job, "TrainHybrid", name, tiny_encoder, "--pooling", "mean", *options
+        )
+
+        assert done.status == 0, done.err
+        assert len(predictor_of(job).predict([row])) == 1
+
+    refused = train(
+        job, "TrainCascade", "numbers.tsv", tiny_encoder, "--pooling", "mean"
+    )
+
+    assert refused.status == 30
+    assert (
+        "answers with one class, and this is regression. Use TrainHybrid" in refused.err
+    )
+
+
+def test_rules_are_chosen_on_what_rows_get_out_of_fold(job, reviews, tiny_encoder):
+    done = train(
+        job,
+        "TrainHybrid",
+        reviews,
+        tiny_encoder,
+        "--C",
+        "0.01",
+        "--calibration",
+        "sigmoid",
+        "--thresholds",
+        "f1_macro",
+    )
+
+    assert done.status == 0, done.err
+    decision = job.report()["decision"]
+    assert decision["n"] == job.report()["split"]["n_fit"]
+    assert decision["calibrator"]["method"] == "sigmoid"
+
+
+def test_a_forgotten_text_leaves_no_term(job, reviews, tiny_encoder):
+    train(job, "TrainHybrid", reviews, tiny_encoder, "--C", "0.1")
+    text = "the film is very good"
+
+    done = subprocess.run(
+        [str(BIN / "frostbert"), "forget", text],
+        cwd=job.cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "no trace of it is left" in done.stdout
+    assert not list((job.artifacts / "terms").iterdir())
+    assert not list((job.artifacts / "models").iterdir())
+
+
+def test_every_layer_is_collected_when_its_run_goes(job, reviews, tiny_encoder):
+    train(job, "TrainLayers", reviews, tiny_encoder, "--C", "0.1")
+
+    kept = subprocess.run(
+        [str(BIN / "frostbert"), "gc"],
+        cwd=job.cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert kept.returncode == 0, kept.stderr
+    assert "features/" not in kept.stdout
+    for option, said in (
+        ("--layers", "expected how many layers"),
+        ("--max-loss", "expected points"),
+    ):
+        task = "TrainCascade"
+        refused = train(job, task, reviews, tiny_encoder, option, "-1")
+        assert refused.status == 40
+        assert said in refused.err
