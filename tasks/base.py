@@ -206,13 +206,17 @@ class Stage(luigi.Task, metaclass=_AlwaysNew):
 
     def mend(self) -> None:
         """Move what is damaged to quarantine, and build it again if anything was."""
+        self.set_aside()
+        if not self.complete():
+            self.run()
+
+    def set_aside(self) -> None:
+        """Move what is damaged to quarantine."""
         if self._damaged():
             with key_lock(self.root, self.mending_lock):
                 for path, error in self._damaged():  # another run may have mended some
                     place = quarantine(path, root=self.root)
                     logger.warning("%s Moved to %s, built again.", error, place)
-        if not self.complete():
-            self.run()
 
     @property
     def lock(self) -> str:

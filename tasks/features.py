@@ -170,15 +170,14 @@ class ExtractFeatures(
         """Return the row store's lock: other data sets share its shards."""
         return f"{self.store.name}.lock"
 
-    def mend(self) -> None:
-        """Build again what is damaged, also a list with rows that no shard holds any more."""
-        super().mend()
+    def set_aside(self) -> None:
+        """Move what is damaged to quarantine, also a list with rows that no shard holds any more."""
+        super().set_aside()
         if self.complete() and self._lacks_rows():
             place = quarantine(self.directory, root=self.root)
             logger.warning(
                 "%s lists rows that are gone; moved to %s", self.directory, place
             )
-            self.run()
 
     def _lacks_rows(self) -> bool:
         from pipeline.features.index import KeyIndex
@@ -201,7 +200,7 @@ class ExtractFeatures(
 
     def produce(self, began: float) -> tuple[str, dict[str, object]]:
         """Let a process of its own encode; this one never imports torch."""
-        return extract([self])
+        return extract([self], self)
 
     def notes(self) -> None:
         """Say what people may not expect of the options."""
@@ -241,7 +240,7 @@ class ExtractFeatures(
 
 
 def extract(
-    views: Sequence[ExtractFeatures], task: Stage | None = None, for_whom: str = ""
+    views: Sequence[ExtractFeatures], task: Stage
 ) -> tuple[str, dict[str, object]]:
     """Let one process encode what the stores of some views lack.
 
@@ -249,10 +248,8 @@ def extract(
     ----------
     views : sequence of ExtractFeatures
         At least one; they differ in nothing but layer and pooling. Their locks are held.
-    task : Stage, optional
-        Whose progress it is; the first view's if None.
-    for_whom : str
-        What follows ``texts encoded`` in the line.
+    task : Stage
+        Whose progress it is.
 
     Returns
     -------
@@ -269,14 +266,15 @@ def extract(
         "identity": first.source.identity,
         "views": [view.request() for view in views],
     }
-    with show_progress(task or first) as show:
+    with show_progress(task) as show:
 
         def on_message(message: spawn.Message) -> None:
             stop.exit_if_orphan()
             show(message)
 
         done: dict[str, Any] = spawn.extract(request, on_message)  # Any: JSON values
-    said = f"{done['rows_encoded']:,} texts encoded{for_whom}, {done['rows_reused']:,} rows from the store"
+    for_views = f" for {len(views)} views" if len(views) > 1 else ""
+    said = f"{done['rows_encoded']:,} texts encoded{for_views}, {done['rows_reused']:,} rows from the store"
     if "rows_per_s" in done:
         said += f", {said_rates(done)} on {done['device']}"
     return said, {

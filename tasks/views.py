@@ -83,10 +83,10 @@ class ExtractViews(
         """Tell whether every view is whole."""
         return all(view.complete() for view in self.views)
 
-    def mend(self) -> None:
-        """Build again what is damaged of any view."""
+    def set_aside(self) -> None:
+        """Move what is damaged of any view to quarantine."""
         for view in self.views:
-            view.mend()
+            view.set_aside()
 
     def produce(self, began: float) -> tuple[str, dict[str, object]]:
         """Encode for every view that is not whole, while no other run builds any of them."""
@@ -96,4 +96,4 @@ class ExtractViews(
                 return "another run has encoded them", {}
             for view in views:
                 view.make_way()
-            return extract(views, self, f" for {len(views)} views")
+            return extract(views, self)

@@ -18,6 +18,7 @@ import tasks
 from pipeline import load_encoder
 from pipeline.config import ComputeSpec, EncoderSpec, fingerprint
 from pipeline.datasets.table import StoredTexts
+from pipeline.encoder import frozen
 from pipeline.encoder.engine import View, ends_in_first_token, layers_to_run
 from pipeline.encoder.frozen import load_source, reference_encoder
 from pipeline.encoder.identity import find_encoder
@@ -399,14 +400,14 @@ def test_who_wants_the_same_locks_in_another_order_does_not_wait_for_ever(tmp_pa
 @pytest.fixture
 def here(reviews, tiny_bert, monkeypatch):
     """Let extractions run in this process; make stages of `reviews`, and note what was asked and computed."""
-    requests, sent, computed = [], [], []
+    requests, computed, measured = [], [], []
 
     class Here(worker.Lines):
         def __init__(self):
             super().__init__(sys.stderr, os.getppid())
 
         def send(self, **message):
-            sent.append(message)
+            pass
 
     def extract(request, _):
         requests.append(request)
@@ -426,9 +427,16 @@ def here(reviews, tiny_bert, monkeypatch):
         made.upstream["dataset"].mend()
         return made
 
+    def reference(source, spec, beside=()):
+        measured.append(1 + len(beside))
+        return reference_encoder(source, spec, beside)
+
     monkeypatch.setattr(spawn, "extract", extract)
     monkeypatch.setattr(worker, "_load", load)
-    return SimpleNamespace(stage=stage, sent=sent, computed=computed, requests=requests)
+    monkeypatch.setattr(frozen, "reference_encoder", reference)
+    return SimpleNamespace(
+        stage=stage, computed=computed, requests=requests, measured=measured
+    )
 
 
 SIX = {"layers": 2, "poolings": "cls,mean,max"}
@@ -461,11 +469,12 @@ def test_a_sweep_is_one_pass_and_its_stores_are_those_of_plain_runs(here, caplog
             check_contents(path)
 
 
-def test_every_store_has_its_own_encoder_directory_and_certificate(here, monkeypatch):
+def test_every_store_has_its_own_encoder_directory_and_certificate(here):
     stage = here.stage(tasks.ExtractViews, **SIX)
 
     stage.run()
 
+    assert here.measured == [6]  # the reference runs once for all
     for view in stage.views:
         prepared = read_manifest(view.store / "encoder")
         assert prepared["key"] == fingerprint(view.encoder_fields)
@@ -487,6 +496,19 @@ def test_only_views_that_are_not_complete_are_encoded(here):
     assert (-1, "mean") not in here.computed[1]
     stage.run()
     assert len(here.requests) == 2
+
+
+def test_what_is_damaged_of_some_views_is_mended_in_one_pass(here):
+    stage = here.stage(tasks.ExtractViews, **SIX)
+    stage.run()
+    for view in stage.views[1:3]:
+        (shard,) = (view.store / "shards").iterdir()
+        flip_last_bit(shard / "features.npy")
+
+    stage.mend()
+
+    assert stage.complete()
+    assert here.computed[1:] == [[(v.layer, v.pooling) for v in stage.views[1:3]]]
 
 
 def test_of_new_rows_only_those_are_encoded(here, reviews):

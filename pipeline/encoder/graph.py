@@ -67,13 +67,12 @@ class _Graph:
         n_layers = layers_to_run(views)
         only_first = ends_in_first_token(views)
         states = list(self.whole_states(n_layers - only_first))
-        firsts = {}  # first tokens of a layer that computes nothing else
-        if only_first:
+        if only_first:  # of the last layer
             last = self.bert.layers[n_layers - 1]
-            firsts[n_layers] = self.layer(last, *self.first_token(last, states[-1]))
+            first = self.layer(last, *self.first_token(last, states[-1]))
         found = [
-            self.read(view, firsts[view.n_layers])
-            if view.n_layers in firsts
+            self.read(view, first)
+            if only_first and view.n_layers == n_layers
             else self.pooled(view, states[view.n_layers])
             for view in views
         ]

@@ -93,9 +93,9 @@ def certify(
     specs = (encoder.spec, *encoder.beside)
     places = [one.place(encoder.engine_identity) for one in certificates]
     there = [place for place in places if is_complete(place.path, place.key)]
-    damaged = [place for place in there if not _is_sound(place.path)]
-    moved = [quarantine(place.path, root=root) for place in damaged]
-    if len(there) - len(damaged) == len(places):
+    sound = [place for place in there if _is_sound(place.path)]
+    moved = [quarantine(p.path, root=root) for p in there if p not in sound]
+    if sound == places:
         return moved
     chosen = spread_texts(texts) or PROBES
     features = _by_view(lambda: encoder, len(specs))
@@ -103,7 +103,7 @@ def certify(
     found: list[tuple[Measured, Place]] = []
     for view in zip(places, specs, features, reference, strict=True):
         place, spec, encode, encode_reference = view
-        if place in there and place not in damaged:
+        if place in sound:
             continue
         identity = encoder.engine_identity
         measured = measure(chosen, encode, encode_reference, identity)

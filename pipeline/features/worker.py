@@ -80,8 +80,8 @@ class Lines:
 
 
 @dataclass(frozen=True)
-class View:
-    """A row store that is asked for, and the feature list in it.
+class Asked:
+    """A feature list that is asked for, and the row store that it is in.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class View:
     key_fields: Request
 
     @classmethod
-    def of(cls, asked: Request, root: Path, identity: Request) -> "View":
+    def of(cls, asked: Request, root: Path, identity: Request) -> "Asked":
         """Return one of a request's ``views``."""
         place = Place(
             root=root,
@@ -116,7 +116,7 @@ def work(request: Request, lines: Lines) -> dict[str, object]:
     ``cls``, so each view is a pass of its own, which counts its texts by itself.
     """
     root, identity = Path(request["root"]), request["identity"]
-    views = [View.of(asked, root, identity) for asked in request["views"]]
+    views = [Asked.of(asked, root, identity) for asked in request["views"]]
     is_alone = views[0].place.spec.precision == "int8"
     done, device = [], None
     for passed in [[view] for view in views] if is_alone else [views]:
@@ -134,7 +134,7 @@ def work(request: Request, lines: Lines) -> dict[str, object]:
 
 
 def _one_pass(
-    views: Sequence[View], request: Request, lines: Lines
+    views: Sequence[Asked], request: Request, lines: Lines
 ) -> tuple[Extraction, str | None]:
     """Fill the views' stores from one encoder; return what was done, and on which device if anything was."""
     began = time.monotonic()
@@ -189,7 +189,7 @@ def _one_pass(
     return done, loader.device
 
 
-def _published(view: View) -> AbstractContextManager[Draft]:
+def _published(view: Asked) -> AbstractContextManager[Draft]:
     return publish_directory(
         view.place.store / "datasets" / view.name,
         root=view.place.root,
