@@ -62,16 +62,19 @@ _set_defaults()
 console.install()
 
 from tasks.baselines import FitBaselines  # noqa: E402  # the defaults come first
+from tasks.compare_encoders import CompareEncoders  # noqa: E402
 from tasks.dataset import PrepareDataset  # noqa: E402
 from tasks.evaluation import EvaluateModel  # noqa: E402
 from tasks.features import ExtractFeatures  # noqa: E402
 from tasks.logreg import FitLogReg  # noqa: E402
 from tasks.predictor import ExportPredictor  # noqa: E402
+from tasks.score_views import ScoreViews  # noqa: E402
 from tasks.split import SplitDataset  # noqa: E402
 from tasks.train import TrainLogReg  # noqa: E402
 from tasks.views import ExtractViews  # noqa: E402
 
 __all__ = [
+    "CompareEncoders",
     "EvaluateModel",
     "ExportPredictor",
     "ExtractFeatures",
@@ -79,6 +82,7 @@ __all__ = [
     "FitBaselines",
     "FitLogReg",
     "PrepareDataset",
+    "ScoreViews",
     "SplitDataset",
     "TrainLogReg",
 ]

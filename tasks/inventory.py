@@ -10,10 +10,12 @@ from typing import Any
 from pipeline.errors import CacheError, ConfigError, UnreadableError, shown
 from pipeline.storage import disk, read_manifest
 from tasks import ledger
+from tasks.score_views import ScoreViews
 from tasks.train import KINDS, TrainLogReg
 
 Json = dict[str, Any]  # Any: JSON values
-FOLDERS = tuple(dict.fromkeys(kind.folder for kind in KINDS))
+COMPARISONS = ScoreViews.folder
+FOLDERS = (*dict.fromkeys(kind.folder for kind in KINDS), COMPARISONS)
 RESULTS = ("reports", "predictors")  # what people keep; everything else serves them
 PINS = "pins"
 PARTS = (
