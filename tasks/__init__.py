@@ -4,11 +4,14 @@ Importing this sets defaults for Luigi's own configuration, before Luigi reads i
 options on the command line win.
 """
 
+import argparse
 import sys
 import warnings
+from typing import Any
 
 import luigi.configuration
 import luigi.parameter
+from luigi.cmdline_parser import CmdlineParser
 
 from tasks import console
 
@@ -58,7 +61,20 @@ def _set_defaults() -> None:
     )  # a misspelt option in luigi.cfg
 
 
+def _refuse_abbreviations() -> None:
+    """Let ``--C`` mean that option: argparse would take it for any of ``--CompareEncoders-dataset``, ``…``, too."""
+    build = CmdlineParser._build_parser
+
+    def build_exact(*args: Any, **kwargs: Any) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = build(*args, **kwargs)  # type: ignore[no-untyped-call]  # luigi's
+        parser.allow_abbrev = False
+        return parser
+
+    CmdlineParser._build_parser = staticmethod(build_exact)  # type: ignore[method-assign]
+
+
 _set_defaults()
+_refuse_abbreviations()
 console.install()
 
 from tasks.baselines import FitBaselines  # noqa: E402  # the defaults come first

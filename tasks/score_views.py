@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config import ComputeSpec, EncoderSpec, HeadSpec
 from pipeline.encoder.folder import read_config
@@ -347,10 +347,9 @@ class ScoreViews(
             **self._some_texts(fit),
         }
         try:
-            done = spawn.time_encoders(request, _say_notes)
+            return spawn.time_encoders(request, _say_notes)
         except PipelineError as error:  # the scores stand
             return [{"error": str(error)}] * len(stages)
-        return cast("list[Json]", done["encoders"])
 
     def _some_texts(self, fit: "NDArray[np.int64]") -> dict[str, object]:
         """Return rows to time encoders on, in no particular order, and how pairs are encoded."""

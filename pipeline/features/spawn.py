@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 from pipeline import errors
 from pipeline.errors import PipelineError, WorkerError
@@ -50,8 +50,8 @@ def extract(
 
 def time_encoders(
     request: dict[str, object], on_message: Callable[[Message], None]
-) -> dict[str, object]:
-    """Measure how fast encoders are, in a process of their own, and return what it found.
+) -> list[Message]:
+    """Measure how fast encoders are, in a process of their own, and return what it found of each.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def time_encoders(
     result, code = _run(TIMING, request, on_message)
     if result is None:
         raise WorkerError(_obituary(code))
-    return result
+    return cast("list[Message]", result["encoders"])
 
 
 def _run(

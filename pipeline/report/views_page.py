@@ -137,11 +137,13 @@ def _optimism(comparison: Json) -> str:
     if n == 1 or comparison["optimism"] is None:
         return ""
     flattery = comparison["optimism"]
+    how = (
+        f"{kind.number(flattery)}{kind.unit} below" if flattery > 0 else "no less than"
+    )
     return (
-        f"The best of {n} looks better than it is: chosen on all folds but one and scored on that one, the choice has "
-        f"{kind.headline_name} {words.number(comparison['choice'])}, {kind.number(flattery)}{kind.unit} below the "
-        "best view's. The intervals are not adjusted for the number of views; the winner's report scores rows that no "
-        "choice has seen."
+        f"The best of {n} may look better than it is: chosen on all folds but one and scored on that one, the choice "
+        f"has {kind.headline_name} {words.number(comparison['choice'])}, {how} the best view's. The intervals are not "
+        "adjusted for the number of views; the winner's report scores rows that no choice has seen."
     )
 
 
@@ -174,7 +176,7 @@ def _figure(comparison: Json, kind: Kind) -> str:
             place = speed["rows_per_s"], view["score"]["value"]
             if view["score"]["ci95"]:
                 ends = view["score"]["ci95"]
-                axes.plot([place[0]] * 2, ends, color=colour, linewidth=1, alpha=0.45)
+                axes.plot([place[0]] * 2, ends, color=colour, linewidth=1, alpha=0.6)
             look: Json = {
                 "marker": MARKERS.get(view["pooling"], "o"),
                 "s": _area(speed["size_mb"], sizes),
@@ -194,55 +196,58 @@ def _figure(comparison: Json, kind: Kind) -> str:
         _name_axes(axes, kind, [speed["rows_per_s"] for *_, speed in points])
         _add_legend(axes, [view for _, view, _ in points], layers, series)
 
-    return draw("views", paint, height=400, left=62, right=22, top=84)
+    return draw("views", paint, height=420, left=62, right=22, top=96)
 
 
 def _name_axes(axes: "Axes", kind: Kind, speeds: list[float]) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    if speeds:  # a margin, and one decade at most without a number
-        axes.set_xlim(min(speeds) / 1.15, max(speeds) * 1.2)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7), numticks=12))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda speed, _: f"{speed:,.0f}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set(xlabel="rows/s", ylabel=kind.headline_name)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda speed, _: f"{speed:,.0f}"))
+    if speeds:
+        least, most = min(speeds) / 1.1, max(speeds) * 1.15
+        axes.set_xlim(least, most)
+        axes.xaxis.set_major_locator(FixedLocator(_ticks(least, most)))
+
+
+def _ticks(least: float, most: float) -> list[float]:
+    """Return at most five numbers of two digits, about evenly far apart on a logarithmic axis."""
+    even = (least * (most / least) ** (i / 5 + 0.1) for i in range(5))
+    found = dict.fromkeys(float(f"{place:.2g}") for place in even)
+    return [tick for tick in found if least <= tick <= most]
 
 
 def _add_legend(
     axes: "Axes", views: list[Json], layers: list[int], series: list[str]
 ) -> None:
-    """Name poolings by their markers, layers by their fullness, and several encoders by their colours."""
+    """Name poolings by their markers, several encoders by their colours, and layers by their fullness."""
+    from matplotlib.colors import to_rgba
     from matplotlib.lines import Line2D
 
     def entry(label: str, marker: str, colour: str, fill: float) -> Line2D:
-        from matplotlib.colors import to_rgba
-
-        face = to_rgba(LIGHT[colour], fill)
         edge = LIGHT[colour]
-        return Line2D(
-            [],
-            [],
-            linestyle="",
-            marker=marker,
-            label=label,
-            markerfacecolor=face,
-            markeredgecolor=edge,
-            ms=7,
-        )
+        face = to_rgba(edge, fill)
+        look: Json = {"markerfacecolor": face, "markeredgecolor": edge, "ms": 7}
+        return Line2D([], [], linestyle="", marker=marker, label=label, **look)
 
     poolings = dict.fromkeys(view["pooling"] for view in views)
-    entries = [entry(name, MARKERS.get(name, "o"), "soft", 0.5) for name in poolings]
-    step = -(-len(layers) // N_LAYERS_NAMED) or 1
-    shown = layers[::-1][::step][::-1]
-    entries += [
-        entry(f"layer {layer}", "o", "blue", _opacity(layer, layers)) for layer in shown
-    ]
+    kinds = [entry(name, MARKERS.get(name, "o"), "soft", 0.5) for name in poolings]
     if len(series) > 1:
-        entries += [
-            entry(name, "o", SERIES[i % len(SERIES)], 1.0)
-            for i, name in enumerate(series)
+        colours = (SERIES[i % len(SERIES)] for i in range(len(series)))
+        kinds += [
+            entry(*one, 1.0)
+            for one in zip(series, "o" * len(series), colours, strict=True)
         ]
-    axes.legend(handles=entries, ncols=4, **{**LEGEND, "handlelength": 1.0})
+    step = -(-len(layers) // N_LAYERS_NAMED) or 1
+    depths = [
+        entry(str(layer), "o", "soft", _opacity(layer, layers))
+        for layer in layers[::-1][::step][::-1]
+    ]
+    place = {**LEGEND, "handlelength": 1.0}
+    first = axes.legend(handles=depths, ncols=N_LAYERS_NAMED, title="layer", **place)
+    axes.add_artist(first)
+    axes.legend(handles=kinds, ncols=4, **{**place, "bbox_to_anchor": (0.47, 1.13)})
 
 
 def _series(view: Json) -> str:
