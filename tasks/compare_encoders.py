@@ -72,7 +72,7 @@ class CompareEncoders(
 
     def _with_view(self, kind: type[T], view: ExtractFeatures) -> T:
         """Return a stage with this task's options, but with a view's of the encoder."""
-        names = [name for name, _ in kind.get_params()]
+        names = [name for name, _ in kind.get_params()]  # type: ignore[no-untyped-call]  # luigi's
         of_view = {name for name, _ in type(view).get_params()}
         options = {
             name: getattr(view if name in of_view else self, name) for name in names

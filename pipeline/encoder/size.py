@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.encoder.bert import arrays_of
-from pipeline.encoder.engine import layers_to_run
 from pipeline.encoder.frozen import Encoder
 
 FLOAT_BYTES = {"float32": 4, "bfloat16": 2, "int8": 4}  # int8 leaves some exact
@@ -19,9 +18,10 @@ def weights_bytes(encoder: Encoder) -> int:
     size, bert = FLOAT_BYTES[encoder.spec.precision], encoder.checkpoint.bert()
     if bert is None or encoder.engine_identity["engine"] == "transformers":
         return encoder.engine.n_parameters * size
+    n_run = encoder.spec.layer % (len(bert.layers) + 1)  # -1 is the last
     run = replace(
         bert,
-        layers=bert.layers[: layers_to_run(bert, encoder.spec)],
+        layers=bert.layers[:n_run],
         pooler=bert.pooler if encoder.spec.pooling == "pooler" else None,
     )
     return sum(
