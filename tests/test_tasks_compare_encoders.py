@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
+from tasks import ledger
 from tasks.score_views import Grid, ScoreViews
 from tests.checkpoints import save_kind, save_tiny
 from tests.conftest import Job, review_rows, write_tsv
@@ -221,6 +222,31 @@ def test_numbers_and_pairs_are_compared_too(job, tiny_encoder):
     _, found = comparison(job)
     assert found["metric"] == "pearson"
     assert [one["dim"] for one in found["views"]] == [48, 48]
+
+
+def test_keys_that_a_run_learns_are_in_use_and_in_its_line(tmp_path):
+    ledger.begin(object(), tmp_path, {"A": "1"})
+
+    ledger.learn({"B": "2"})
+
+    assert ledger.open_runs(tmp_path) == [{"A": "1", "B": "2"}]
+    ledger.close("ok")
+    assert ledger.entries(tmp_path)[-1]["keys"] == {"A": "1", "B": "2"}
+
+
+def test_nothing_to_do_needs_no_numerical_library(swept, tiny_encoder, python):
+    options = ["--dataset", "reviews.tsv", "--encoder", str(tiny_encoder), *SWEEP]
+    command = ["luigi", "--module", "tasks", "CompareEncoders", *options]
+
+    done = python(
+        f"import sys; sys.argv = {command!r}\n"
+        "from luigi.cmdline import luigi_run\n"
+        "try:\n    luigi_run()\nexcept SystemExit as end:\n    print('status', end.code)\n"
+        "print(sorted({'numpy', 'pandas', 'torch', 'sklearn', 'jinja2'} & set(sys.modules)))",
+        cwd=swept.cwd,
+    )
+
+    assert done.stdout.splitlines()[-2:] == ["status 0", "[]"], done.stderr
 
 
 def test_a_grid_is_split_until_single_views_are_left():
