@@ -6,7 +6,8 @@
     ├── ConfigError    (ValueError)       an option has a value that cannot be meant
     ├── DataError      (ValueError)       a data set cannot be read or trusted
     ├── EncoderError   (RuntimeError)     an encoder cannot be loaded or gives nonsense
-    │   └── EngineError                   one engine cannot run it; another may
+    │   ├── EngineError                   one engine cannot run it; another may
+    │   └── WorkerError                   its process was ended; the same again may succeed
     ├── HubError       (ConnectionError)  something is neither here nor to be fetched
     ├── CacheError     (RuntimeError)     a stage's files are damaged or cannot be written
     │   └── UnreadableError               they may be whole, but cannot be read now
@@ -35,6 +36,10 @@ class EncoderError(PipelineError, RuntimeError):
 
 class EngineError(EncoderError):
     """An engine cannot run an encoder that another engine may run."""
+
+
+class WorkerError(EncoderError):
+    """The process in which an encoder runs was ended: that says nothing about the encoder."""
 
 
 class HubError(PipelineError, ConnectionError):

@@ -4,11 +4,14 @@ Importing this sets defaults for Luigi's own configuration, before Luigi reads i
 options on the command line win.
 """
 
+import argparse
 import sys
 import warnings
+from typing import Any
 
 import luigi.configuration
 import luigi.parameter
+from luigi.cmdline_parser import CmdlineParser
 
 from tasks import console
 
@@ -58,11 +61,25 @@ def _set_defaults() -> None:
     )  # a misspelt option in luigi.cfg
 
 
+def _refuse_abbreviations() -> None:
+    """Let ``--C`` mean that option: argparse would take it for any of ``--CompareEncoders-dataset``, ``…``, too."""
+    build = CmdlineParser._build_parser
+
+    def build_exact(*args: Any, **kwargs: Any) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = build(*args, **kwargs)  # type: ignore[no-untyped-call]  # luigi's
+        parser.allow_abbrev = False
+        return parser
+
+    CmdlineParser._build_parser = staticmethod(build_exact)  # type: ignore[method-assign]
+
+
 _set_defaults()
+_refuse_abbreviations()
 console.install()
 
 from tasks.baselines import FitBaselines  # noqa: E402  # the defaults come first
 from tasks.cascade import TrainCascade  # noqa: E402
+from tasks.compare_encoders import CompareEncoders  # noqa: E402
 from tasks.dataset import PrepareDataset  # noqa: E402
 from tasks.evaluation import EvaluateModel  # noqa: E402
 from tasks.features import ExtractFeatures  # noqa: E402
@@ -70,12 +87,14 @@ from tasks.hybrid import TrainHybrid  # noqa: E402
 from tasks.layers import TrainLayers  # noqa: E402
 from tasks.logreg import FitLogReg  # noqa: E402
 from tasks.predictor import ExportPredictor  # noqa: E402
+from tasks.score_views import ScoreViews  # noqa: E402
 from tasks.split import SplitDataset  # noqa: E402
 from tasks.terms import FitTerms  # noqa: E402
 from tasks.train import TrainLogReg  # noqa: E402
 from tasks.views import ExtractViews  # noqa: E402
 
 __all__ = [
+    "CompareEncoders",
     "EvaluateModel",
     "ExportPredictor",
     "ExtractFeatures",
@@ -84,6 +103,7 @@ __all__ = [
     "FitLogReg",
     "FitTerms",
     "PrepareDataset",
+    "ScoreViews",
     "SplitDataset",
     "TrainCascade",
     "TrainHybrid",

@@ -19,7 +19,7 @@ from pipeline.storage import (
     link_or_copy,
 )
 from tasks import ledger
-from tasks.inventory import PARTS, PINS, RESULTS, Inventory, Item, size_of
+from tasks.inventory import COMPARISONS, PARTS, PINS, RESULTS, Inventory, Item, size_of
 from tasks.train import TrainLogReg
 
 if TYPE_CHECKING:
@@ -114,7 +114,10 @@ def _dropped_runs(inventory: Inventory, keep: int | None) -> list[Path]:
 
 
 def _used(inventory: Inventory, dropped: list[Path]) -> set[Path]:
-    """Return the paths that a report, a predictor or a run under way reaches."""
+    """Return the paths that a report, a predictor or a run under way reaches, and comparisons on data sets of these.
+
+    What a comparison was made from is not used for that: views that were not chosen may go.
+    """
     runs = inventory.runs()
     kept = {item.path for run in runs if run not in dropped for item in runs[run]}
     only_dropped = {item.path for run in dropped for item in runs[run]} - kept
@@ -122,7 +125,11 @@ def _used(inventory: Inventory, dropped: list[Path]) -> set[Path]:
     keys = [item.key for item in roots if item.key]
     for run in ledger.open_runs(inventory.root):
         keys += [str(key) for key in run.values()]
-    return {item.path for item in inventory.reach(keys)}
+    reached = inventory.reach(keys)
+    used = {item.path for item in reached}
+    data = {item.key for item in reached if item.kind == "datasets"}
+    comparisons = inventory.of(COMPARISONS)
+    return used | {item.path for item in comparisons if data.intersection(item.inputs)}
 
 
 def old_runs(inventory: Inventory, dropped: list[Path]) -> Iterator[Removal]:

@@ -10,12 +10,14 @@ from typing import Any
 from pipeline.errors import CacheError, ConfigError, UnreadableError, shown
 from pipeline.storage import disk, read_manifest
 from tasks import ledger
+from tasks.score_views import ScoreViews
 from tasks.train import TrainLogReg
 
 Json = dict[str, Any]  # Any: JSON values
+COMPARISONS = ScoreViews.folder
 FOLDERS = (  # in the order in which stages run
     *("datasets", "features", "splits", "baselines", "terms", "models"),
-    *("reports", "predictors"),
+    *("reports", "predictors", COMPARISONS),
 )
 RESULTS = ("reports", "predictors")  # what people keep; everything else serves them
 PINS = "pins"

@@ -78,6 +78,12 @@ def note(root: Path, **facts: object) -> None:
         _note(_current, facts)
 
 
+def learn(keys: Mapping[str, str]) -> None:
+    """Add keys to the open run's that nobody knew when it began."""
+    if _current is not None:
+        _note(_current, {"keys": dict(keys)})
+
+
 def note_failure(message: str) -> None:
     """Note why a stage failed."""
     if _current is not None:
@@ -116,7 +122,7 @@ def close(
     write(
         run.root,
         {
-            "keys": dict(run.keys),
+            "keys": {**run.keys, **_keys(notes)},
             "status": status,
             "stages_run": stages,
             **counts,
@@ -139,6 +145,15 @@ def _sum_up(
     return stages, counts, [facts["error"] for facts in notes if "error" in facts]
 
 
+def _keys(lines: list[dict[str, Any]]) -> dict[str, str]:  # Any: JSON values
+    """Return the keys that a journal tells of."""
+    found: dict[str, str] = {}
+    for facts in lines:
+        if isinstance(keys := facts.get("keys"), dict):
+            found |= keys
+    return found
+
+
 def close_gone(root: Path) -> None:
     """Write the lines of the runs that were killed; another one that runs now is left alone."""
     if not any(_is_gone(journal) for journal in _journals(root)):
@@ -155,7 +170,8 @@ def _close_gone(root: Path, journal: Path) -> None:
     ended = (
         f"the run was ended from outside (process {opening['owner']['pid']} is gone)"
     )
-    entry = {name: opening.get(name) for name in ("when", "command", "keys")}
+    entry = {name: opening.get(name) for name in ("when", "command")}
+    entry |= {"keys": _keys([opening, *notes])}
     entry |= {"status": "failed", "stages_run": stages, **counts, "seconds": None}
     _append(root / LEDGER, {**entry, "figures": {}, "error": [*errors, ended][0]})
     disk.remove(journal)  # last: two lines are better than none
@@ -163,12 +179,12 @@ def _close_gone(root: Path, journal: Path) -> None:
 
 def open_runs(root: Path) -> list[dict[str, str]]:
     """Return the keys of each run that may still be under way: what they name is in use."""
-    return [
-        opening["keys"]
-        for journal in _journals(root)
-        if not _is_gone(journal)
-        and isinstance((opening := _opening(journal)).get("keys"), dict)
-    ]
+    found = []
+    for journal in _journals(root):
+        with suppress(OSError):  # closed meanwhile
+            if not _is_gone(journal) and "keys" in _opening(journal):
+                found.append(_keys(_lines(journal)))
+    return found
 
 
 def _journals(root: Path) -> list[Path]:

@@ -177,6 +177,19 @@ class ViewOptions(LayerOptions):
     )
 
 
+class SweepOptions(ViewOptions):
+    """Which encoders and precisions are compared, each with all of the views."""
+
+    encoders = luigi.Parameter(
+        default="",
+        description="as --encoder, separated by commas, which no name may hold; empty: --encoder",
+    )
+    precisions = luigi.Parameter(
+        default="",
+        description="float32, bfloat16, int8, separated by commas; empty: --precision",
+    )
+
+
 class PairOptions:
     """How the two texts of a row become one vector."""
 

@@ -115,12 +115,13 @@ def test_a_cascade_does_not_encode_what_words_decide(job, tiny_encoder, monkeypa
     cascade = job.report()["cascade"]
     predictor = predictor_of(job)
     seen = []
-    encode = predictor.encoder.tokenize
-    monkeypatch.setattr(
-        predictor.encoder,
-        "tokenize",
-        lambda texts: seen.extend(texts) or encode(texts),
-    )
+    tokenize = predictor.encoder.tokenize
+
+    def note(texts):
+        seen.extend(texts)
+        return tokenize(texts)
+
+    monkeypatch.setattr(predictor.encoder, "tokenize", note)
 
     predictor.predict([text for text, _ in cascade_rows()])
 

@@ -39,7 +39,7 @@ def check_options(spec: EncoderSpec, config: dict[str, Any]) -> None:
     ConfigError
         If the layer does not exist, texts would be longer than the model has positions, or there is no pooler.
     """
-    n_layers = _first_number(config, "num_hidden_layers", "n_layers", "n_layer")
+    n_layers = count_layers(config)
     for layer in spec.layers:
         if n_layers is not None and not -(n_layers + 1) <= layer <= n_layers:
             raise ConfigError(
@@ -56,6 +56,11 @@ def check_options(spec: EncoderSpec, config: dict[str, Any]) -> None:
         raise ConfigError(
             f"--pooling pooler: a {config['model_type']} encoder has no pooler. Pass --pooling cls or mean."
         )
+
+
+def count_layers(config: dict[str, Any]) -> int | None:
+    """Return how many layers follow the embeddings; None if the configuration does not say."""
+    return _first_number(config, "num_hidden_layers", "n_layers", "n_layer")
 
 
 def max_positions(config: dict[str, Any]) -> int | None:

@@ -1,4 +1,4 @@
-"""Starts the encoding process and listens to it; imports nothing heavy."""
+"""Starts the processes that load encoders and listens to them; imports nothing heavy."""
 
 import json
 import os
@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 from pipeline import errors
-from pipeline.errors import EncoderError, PipelineError
+from pipeline.errors import PipelineError, WorkerError
 
 Message = dict[str, Any]  # Any: one JSON line of the worker
+EXTRACTION, TIMING = "pipeline.features.worker", "pipeline.features.timing"
 STOP_S = (
     8.0  # for the batch it is at, and for storing; who ends us may wait ten seconds
 )
@@ -35,28 +36,46 @@ def extract(
     Raises
     ------
     PipelineError
-        The worker's own error, of the same class; or `EncoderError` if the process died.
+        The worker's own error, of the same class; or `WorkerError` if the process died.
     """
     for is_last in (False, True):
-        result, code = _run(request, on_message)
+        result, code = _run(EXTRACTION, request, on_message)
         if result is not None:
             return result
         if is_last or code >= 0:
             break
         on_message({"warning": f"{_obituary(code)} It is started once more."})
-    raise EncoderError(f"{_obituary(code)} Run the same command again.")
+    raise WorkerError(f"{_obituary(code)} Run the same command again.")
+
+
+def time_encoders(
+    request: dict[str, object], on_message: Callable[[Message], None]
+) -> list[Message]:
+    """Measure how fast encoders are, in a process of their own, and return what it found of each.
+
+    Parameters
+    ----------
+    request : dict
+        See `pipeline.features.timing.work`; ``parent`` is added here.
+    on_message : callable (dict) -> None
+        Gets each ``{"note": …}``.
+
+    Raises
+    ------
+    PipelineError
+        The process's own error, of the same class; or `WorkerError` if it died.
+    """
+    result, code = _run(TIMING, request, on_message)
+    if result is None:
+        raise WorkerError(_obituary(code))
+    return cast("list[Message]", result["encoders"])
 
 
 def _run(
-    request: dict[str, object], on_message: Callable[[Message], None]
+    module: str, request: dict[str, object], on_message: Callable[[Message], None]
 ) -> tuple[dict[str, object] | None, int]:
-    """Return the worker's result, None if it died before it had one, and its exit status."""
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "pipeline.features.worker",
-    ]  # -P: nothing of the current folder
+    """Return a worker's result, None if it died before it had one, and its exit status."""
+    command = [sys.executable, "-P", "-m", module]  # -P: nothing of the current folder
     with _interrupts_held():
         process = subprocess.Popen(
             command,

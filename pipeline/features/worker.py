@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -231,8 +231,8 @@ def _peak_mb() -> float | None:
         return None
 
 
-def main() -> int:
-    """Serve one request; return 0, or 1 after an error was sent."""
+def serve(work: Callable[[Request, Lines], dict[str, object]]) -> int:
+    """Do the work of one request; return 0, or 1 after an error was sent."""
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(
         2, 1
@@ -263,4 +263,4 @@ def _end_by_sigterm() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve(work))
