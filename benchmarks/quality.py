@@ -119,27 +119,35 @@ def _report(folder: Path) -> Json:
     return found
 
 
+INTRODUCTION = """\
+# How well every model answers
+
+Printed by `python -m benchmarks.quality --data ../shared/data`: the offline encoder (`minilm`), mean pooling, six layers
+where several are taken, every option at its default. Value (95 % interval) on the scored rows, on which nothing was
+chosen."""
+MINUS_TFIDF = """\
+Points (0.01) more than TF-IDF + logistic regression (of numbers: ridge regression) on the same rows, with the interval of
+the paired difference; **bold**: it is without zero."""
+CASCADES = "A cascade, of which words alone answer a share of the scored rows:"
+VERDICT = """\
+The hybrid is better than TF-IDF on {better} of {n} data sets, worse on {worse}; on the others the difference may be
+chance."""
+
+
 def markdown(sets: Json) -> str:
     """Return the tables, and what they say."""
-    return (
-        "\n\n".join(
-            (
-                "# How well every model answers",
-                "Printed by `python -m benchmarks.quality --data ../shared/data`: the offline encoder (`minilm`), mean pooling, six layers where several "
-                "are taken, every option at its default. Value (95 % interval) on the scored rows, which no choice was made on.",
-                table(*_values(sets)),
-                "Points (0.01) more than TF-IDF + logistic regression (of numbers: ridge regression), on the same rows, with the interval of the paired "
-                "difference; **bold**: it is without zero.",
-                table(*_differences(sets, "minus_tfidf")),
-                "Points more than one layer:",
-                table(*_differences(sets, "minus_one_layer")),
-                "A cascade, of which words alone answer a share of the scored rows:",
-                table(*_cascades(sets)),
-                _verdict(sets),
-            )
-        )
-        + "\n"
+    parts = (
+        INTRODUCTION,
+        table(*_values(sets)),
+        MINUS_TFIDF,
+        table(*_differences(sets, "minus_tfidf")),
+        "Points more than one layer:",
+        table(*_differences(sets, "minus_one_layer")),
+        CASCADES,
+        table(*_cascades(sets)),
+        _verdict(sets),
     )
+    return "\n\n".join(parts) + "\n"
 
 
 def _kind(one: Json) -> Kind:
@@ -199,7 +207,7 @@ def _verdict(sets: Json) -> str:
     found = [one["minus_tfidf"]["hybrid"] for one in sets.values()]
     better = sum(figure["ci95"][0] > 0 for figure in found)
     worse = sum(figure["ci95"][1] < 0 for figure in found)
-    return f"The hybrid is better than TF-IDF on {better} of {len(found)} data sets, worse on {worse}, and on the others the difference may be chance."
+    return VERDICT.format(better=better, worse=worse, n=len(found))
 
 
 def main() -> None:
