@@ -122,12 +122,12 @@ def _report(folder: Path) -> Json:
 INTRODUCTION = """\
 # How well every model answers
 
-Printed by `python -m benchmarks.quality --data ../shared/data`: the offline encoder (`minilm`), mean pooling, six layers
-where several are taken, every option at its default. Value (95 % interval) on the scored rows, on which nothing was
-chosen."""
+Printed by `python -m benchmarks.quality --data ../shared/data`: the offline encoder (`minilm`), mean pooling, six
+layers where several are taken, every option at its default. Value (95 % interval) on the scored rows, on which nothing
+was chosen."""
 MINUS_TFIDF = """\
-Points (0.01) more than TF-IDF + logistic regression (of numbers: ridge regression) on the same rows, with the interval of
-the paired difference; **bold**: it is without zero."""
+Points (0.01) more than TF-IDF + logistic regression (of numbers: ridge regression) on the same rows, with the interval
+of the paired difference; **bold**: it is without zero."""
 CASCADES = "A cascade, of which words alone answer a share of the scored rows:"
 VERDICT = """\
 The hybrid is better than TF-IDF on {better} of {n} data sets, worse on {worse}; on the others the difference may be
