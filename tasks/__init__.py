@@ -65,6 +65,7 @@ from tasks.baselines import FitBaselines  # noqa: E402  # the defaults come firs
 from tasks.dataset import PrepareDataset  # noqa: E402
 from tasks.evaluation import EvaluateModel  # noqa: E402
 from tasks.features import ExtractFeatures  # noqa: E402
+from tasks.few_labels import FewLabels  # noqa: E402
 from tasks.logreg import FitLogReg  # noqa: E402
 from tasks.predictor import ExportPredictor  # noqa: E402
 from tasks.split import SplitDataset  # noqa: E402
@@ -76,6 +77,7 @@ __all__ = [
     "ExportPredictor",
     "ExtractFeatures",
     "ExtractViews",
+    "FewLabels",
     "FitBaselines",
     "FitLogReg",
     "PrepareDataset",

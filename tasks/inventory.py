@@ -10,11 +10,12 @@ from typing import Any
 from pipeline.errors import CacheError, ConfigError, UnreadableError, shown
 from pipeline.storage import disk, read_manifest
 from tasks import ledger
+from tasks.few_labels import FewLabels
 from tasks.train import KINDS, TrainLogReg
 
 Json = dict[str, Any]  # Any: JSON values
-FOLDERS = tuple(dict.fromkeys(kind.folder for kind in KINDS))
-RESULTS = ("reports", "predictors")  # what people keep; everything else serves them
+FOLDERS = tuple(dict.fromkeys(kind.folder for kind in (*KINDS, FewLabels)))
+RESULTS = ("reports", "predictors", "fewshot")  # what people keep; everything else serves them
 PINS = "pins"
 PARTS = (
     "encoder",

@@ -13,6 +13,7 @@ from pipeline.config import (
     DatasetSpec,
     DecisionSpec,
     EncoderSpec,
+    FewLabelsSpec,
     HeadSpec,
     PairSpec,
     PredictorSpec,
@@ -28,6 +29,7 @@ Spec = TypeVar(
     SplitSpec,
     HeadSpec,
     DecisionSpec,
+    FewLabelsSpec,
     PredictorSpec,
     ComputeSpec,
 )
@@ -228,6 +230,17 @@ class HeadOptions(DecisionOptions):
     )
     class_weight = luigi.Parameter(
         default=HeadSpec.class_weight, description="none, balanced"
+    )
+
+
+class FewLabelsOptions:
+    """How many labels there are, and how often they are drawn."""
+
+    per_class = WholeNumber(
+        default=FewLabelsSpec.per_class, description="labelled rows of each class"
+    )
+    draws = WholeNumber(
+        default=FewLabelsSpec.draws, description="how often these rows are drawn"
     )
 
 

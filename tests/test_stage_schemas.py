@@ -99,6 +99,17 @@ SOURCES = {
         "pipeline/heads/solvers.py",
         "pipeline/heads/streaming.py",
     ],
+    "FewLabels": [
+        "tasks/few_labels.py",
+        "pipeline/labelling/protocol.py",
+        "pipeline/datasets/targets.py",
+        "pipeline/evaluation/baselines.py",
+        "pipeline/evaluation/terms.py",
+        "pipeline/evaluation/metrics.py",
+        "pipeline/heads/few.py",
+        "pipeline/heads/logreg.py",
+        "pipeline/heads/streaming.py",
+    ],
     "FitBaselines": [
         "tasks/baselines.py",
         "pipeline/datasets/targets.py",

@@ -41,7 +41,7 @@ def fit_head(
     classes, y = encode(labels)
     search = [] if spec.C != "auto" else search_c(features, y, folds, spec)
     C = best_c(search) if search else float(spec.C)
-    head = _fit(Scaled.of(features), y, classes, replace(spec, C=C))
+    head = fit_standardised(Scaled.of(features), y, classes, replace(spec, C=C))
     return replace(head, search=search)
 
 
@@ -82,9 +82,10 @@ def estimator_of(n_classes: int, n_features: int, spec: HeadSpec) -> LogisticReg
     )
 
 
-def _fit(
+def fit_standardised(
     scaled: Scaled, y: NDArray[np.intp], classes: list[str] | list[int], spec: HeadSpec
 ) -> Head:
+    """Fit the head for a given C on features that are scaled, and classes 0 to k - 1."""
     estimator, converged = fit_scaled(scaled, y, spec)
     return Head(
         classes=classes,
