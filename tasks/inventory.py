@@ -14,8 +14,12 @@ from tasks.few_labels import FewLabels
 from tasks.train import KINDS, TrainLogReg
 
 Json = dict[str, Any]  # Any: JSON values
-FOLDERS = tuple(dict.fromkeys(kind.folder for kind in (*KINDS, FewLabels)))
-RESULTS = ("reports", "predictors", "fewshot")  # what people keep; everything else serves them
+FOLDERS = (*dict.fromkeys(kind.folder for kind in KINDS), FewLabels.folder)
+RESULTS = (
+    "reports",
+    "predictors",
+    "fewshot",
+)  # what people keep; everything else serves them
 PINS = "pins"
 PARTS = (
     "encoder",

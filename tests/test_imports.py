@@ -28,7 +28,12 @@ HOMES = {
     },  # the predictor shows its tokenizer
     "tokenizers": {"pipeline.encoder", "pipeline.predictor"},
     "safetensors": {"pipeline.encoder", "pipeline.predictor"},
-    "sklearn": {"pipeline.heads", "pipeline.evaluation", "pipeline.predictor"},
+    "sklearn": {
+        "pipeline.heads",
+        "pipeline.evaluation",
+        "pipeline.predictor",
+        "pipeline.labelling",
+    },
     "onnx": {"pipeline.encoder"},
     "onnxruntime": {"pipeline.encoder"},
     "openvino": {"pipeline.encoder"},

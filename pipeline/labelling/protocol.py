@@ -1,9 +1,9 @@
 """What is learnt from a few labels: the protocol by which encoders are compared on classification.
 
-So many training rows of each class are drawn, the head is fitted on them and scored on all scored rows; again with other
-rows, ten times. It is the protocol of MTEB's classification tasks (8 rows a class, 10 experiments, logistic regression
-on frozen features) [1]_ and of SetFit's comparisons (8 rows a class, 10 splits) [2]_. MTEB's head has C = 1 on features as they are; ours is
-`pipeline.heads.few`.
+So many training rows of each class are drawn, the head is fitted on them and scored on all scored rows; again with
+other rows, ten times. It is the protocol of MTEB's classification tasks (8 rows a class, 10 experiments, logistic
+regression on frozen features) [1]_ and of SetFit's comparisons (8 rows a class, 10 splits) [2]_. MTEB's head has C = 1
+on features as they are; ours is `pipeline.heads.few`.
 
 .. [1] N. Muennighoff et al. (2023), MTEB: Massive Text Embedding Benchmark, EACL; samples_per_label = 8 and
    n_experiments = 10 of its ``AbsTaskClassification``.
@@ -25,7 +25,7 @@ from pipeline.errors import DataError, label_text, word
 from pipeline.evaluation.baselines import baselines
 from pipeline.evaluation.metrics import Scored, points
 from pipeline.features.stored import StoredFeatures
-from pipeline.heads import few
+from pipeline.heads.few import fit_few
 from pipeline.heads.streaming import moments, score_stored
 from pipeline.pairs import Text
 
@@ -86,12 +86,14 @@ def few_labels(train: Rows, scored: Rows, spec: FewLabelsSpec, seed: int) -> Jso
             f"--per-class is {spec.per_class}, but fewer than two classes have so many training rows ({found}). "
             "Pass a smaller one."
         )
-    y, truth = (class_numbers(rows.labels, classes) for rows in (train, scored))
+    y, truth = (
+        class_numbers(rows.labels.tolist(), classes) for rows in (train, scored)
+    )
     mean, scale = moments(train.features)
     draws = []
     for i in range(spec.draws):
         rows = drawn(y, spec.per_class, (seed, i))
-        head = few.fit_few(train.features.take(rows), y[rows], mean, scale)
+        head = fit_few(train.features.take(rows), y[rows], mean, scale)
         texts = [train.texts[row] for row in rows]
         outputs, _ = baselines(texts, y[rows], len(classes), scored.texts)
         outputs["head"] = score_stored(head, scored.features)
@@ -107,7 +109,7 @@ def few_labels(train: Rows, scored: Rows, spec: FewLabelsSpec, seed: int) -> Jso
         },
         "unknown_rows": int((truth < 0).sum()),
         "n_scored": len(truth),
-        "C": few.C,
+        "C": head.C,
         "draws": draws,
         **_summary(draws),
     }
