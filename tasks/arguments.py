@@ -179,8 +179,8 @@ def _add_label(commands: Any, folder: argparse.ArgumentParser) -> None:
         "label",
         parents=[folder],
         help="label the texts of a file, those first from which most is learnt",
-        description="Show a text, take its label, and choose the next: typical ones first, then by turns random ones "
-        "and ones that the model is unsure about. Every answer is on the disk at once; starting again goes on.",
+        description="Show a text, take its label, and choose the next: random ones first, then mostly "
+        "ones that the model is unsure about. Every answer is on the disk at once; starting again goes on.",
     )
     parser.add_argument(
         "input",

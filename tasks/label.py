@@ -29,7 +29,6 @@ COMMANDS = {"s": "skip", "u": "undo", "q": "quit"}
 TELL_EVERY = 5  # answers
 ENCODED_AT_ONCE = 4_096  # texts: what an interruption may lose
 WHY = {
-    "typical": "typical of a part of the texts",
     "uncertain": "the model is unsure",
     "random": "at random",
 }

@@ -28,12 +28,7 @@ HOMES = {
     },  # the predictor shows its tokenizer
     "tokenizers": {"pipeline.encoder", "pipeline.predictor"},
     "safetensors": {"pipeline.encoder", "pipeline.predictor"},
-    "sklearn": {
-        "pipeline.heads",
-        "pipeline.evaluation",
-        "pipeline.predictor",
-        "pipeline.labelling",
-    },
+    "sklearn": {"pipeline.heads", "pipeline.evaluation", "pipeline.predictor"},
     "onnx": {"pipeline.encoder"},
     "onnxruntime": {"pipeline.encoder"},
     "openvino": {"pipeline.encoder"},

@@ -48,7 +48,7 @@ def test_numbers_and_names_label_the_texts_that_are_shown(label, tmp_path):
     rows = stored(tmp_path)
     assert status == 0
     assert [row["label"] for row in rows] == ["neg", "pos"]
-    assert all(row["text"] in out and row["chosen"] == "typical" for row in rows)
+    assert all(row["text"] in out and row["chosen"] == "random" for row in rows)
     assert "[1] neg  [2] pos  [s] skip  [u] undo  [q] quit > " in out
     assert f"TrainLogReg --dataset {tmp_path}/texts.txt.labels.jsonl" in out
 
@@ -86,7 +86,7 @@ def test_every_few_answers_it_says_how_good_the_model_is(label):
     assert "ten random texts" in said[0]
     assert "mean probability of its answers 0." in said[0]
     assert "cross-validated accuracy 0." in said[-1]
-    assert "on 15 random texts, always " in said[-1]
+    assert "on 40 random texts, always " in said[-1]
 
 
 def test_labels_that_are_numbers_are_typed_as_they_are(label, tmp_path):
@@ -105,14 +105,19 @@ def test_every_text_can_be_labelled(label, tmp_path):
 
 
 def test_next_prints_json_lines_and_asks_nothing(label):
-    label("1\n2\n" * 10, *LABELS)
+    label("1\n2\n" * 30, *LABELS)
 
     status, out, _ = label("", "--next", "6")
 
     rows = [json.loads(line) for line in out.splitlines()]
     assert status == 0
     assert len({row["text"] for row in rows}) == 6
-    assert [row["chosen"] for row in rows] == ["random", "uncertain"] * 3
+    assert [row["chosen"] for row in rows] == [
+        "random",
+        *["uncertain"] * 3,
+        "random",
+        "uncertain",
+    ]
     assert all(0.5 <= row["probable"][0] <= 1 for row in rows)
 
 
