@@ -291,6 +291,31 @@ class SplitSpec(_Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FewLabelsSpec(_Spec):
+    """How much may be learnt from few labels: the head is fitted on so many rows a class, drawn several times.
+
+    Attributes
+    ----------
+    per_class : int
+        Labelled rows of each class, >= 1.
+    draws : int
+        How often they are drawn, >= 2.
+    """
+
+    per_class: int = 8
+    draws: int = 10
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        super().__post_init__()
+        for name, least in (("per_class", 1), ("draws", 2)):
+            if getattr(self, name) < least:
+                raise ConfigError(
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}, expected at least {least}."
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
 class HeadSpec(_Spec):
     """How the classifier on top is fitted.
 

@@ -83,6 +83,7 @@ from tasks.compare_encoders import CompareEncoders  # noqa: E402
 from tasks.dataset import PrepareDataset  # noqa: E402
 from tasks.evaluation import EvaluateModel  # noqa: E402
 from tasks.features import ExtractFeatures  # noqa: E402
+from tasks.few_labels import FewLabels  # noqa: E402
 from tasks.hybrid import TrainHybrid  # noqa: E402
 from tasks.layers import TrainLayers  # noqa: E402
 from tasks.logreg import FitLogReg  # noqa: E402
@@ -99,6 +100,7 @@ __all__ = [
     "ExportPredictor",
     "ExtractFeatures",
     "ExtractViews",
+    "FewLabels",
     "FitBaselines",
     "FitLogReg",
     "FitTerms",

@@ -2,9 +2,12 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pipeline
+
+if TYPE_CHECKING:
+    from pipeline.config import ComputeSpec, EncoderSpec
 
 
 def command_parser() -> argparse.ArgumentParser:
@@ -111,6 +114,7 @@ def command_parser() -> argparse.ArgumentParser:
     )
     look.set_defaults(command="look")
     _add_similar(commands, folder)
+    _add_label(commands, folder)
     forget = commands.add_parser(
         "forget",
         parents=[folder],
@@ -166,8 +170,91 @@ def _add_similar(commands: Any, folder: argparse.ArgumentParser) -> None:
     parser.set_defaults(command="similar")
 
 
-def _add_predict(commands: Any) -> None:  # Any: argparse keeps the type to itself
+# Any: argparse keeps the type to itself
+def _add_label(commands: Any, folder: argparse.ArgumentParser) -> None:
+    from pipeline.config import ComputeSpec, EncoderSpec
+    from pipeline.datasets.files import ENDINGS
+
+    parser = commands.add_parser(
+        "label",
+        parents=[folder],
+        help="label the texts of a file, those first from which most is learnt",
+        description="Show a text, take its label, and choose the next: random ones first, then mostly "
+        "ones that the model is unsure about. Every answer is on the disk at once; starting again goes on.",
+    )
+    parser.add_argument(
+        "input",
+        type=Path,
+        metavar="FILE",
+        help=f"the texts ({ENDINGS}); a .txt holds one a line",
+    )
+    parser.add_argument(
+        "--labels",
+        default="",
+        metavar="A,B",
+        help="what may be answered; default: the labels in the file of answers",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="ANSWERS",
+        help="the file of answers (default: FILE.labels.jsonl)",
+    )
+    parser.add_argument(
+        "--next",
+        type=_whole_number,
+        default=0,
+        metavar="N",
+        dest="n_next",
+        help="print the N texts to label next, as JSON lines, and ask nothing",
+    )
+    parser.add_argument(
+        "--seed",
+        type=_whole_number,
+        default=0,
+        help="of what is chosen at random; default: %(default)s",
+    )
+    _add_reading(parser)
+    _add_spec(parser, EncoderSpec)
+    _add_spec(parser, ComputeSpec)
+    parser.set_defaults(command="label")
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    """Add how the columns of a file of texts are found."""
     from pipeline.config import DatasetSpec
+
+    for name, what in (
+        (
+            "text-column",
+            "name or 1-based number; auto: as in training, or the only one",
+        ),
+        ("separator", "as in training"),
+        ("header", "as in training: auto, yes, no"),
+    ):
+        default = getattr(DatasetSpec, name.replace("-", "_"))
+        parser.add_argument(f"--{name}", default=default, help=what)
+
+
+def _add_spec(
+    parser: argparse.ArgumentParser, spec: "type[ComputeSpec] | type[EncoderSpec]"
+) -> None:
+    """Add the options of a group that tasks have, too."""
+    for name in spec.names():
+        flag, default = f"--{name.replace('_', '-')}", getattr(spec, name)
+        if isinstance(default, bool):
+            parser.add_argument(flag, action="store_true", help="as in training")
+            continue
+        kind = _auto_or_number if name == "batch_tokens" else type(default)
+        said = "as in training; default: %(default)s"
+        parser.add_argument(flag, type=kind, default=default, help=said)
+
+
+def _auto_or_number(text: str) -> str | int:
+    return text if text == "auto" else _whole_number(text)
+
+
+def _add_predict(commands: Any) -> None:  # Any: argparse keeps the type to itself
     from pipeline.datasets.files import ENDINGS
     from tasks import predict
 
@@ -203,16 +290,7 @@ def _add_predict(commands: Any) -> None:  # Any: argparse keeps the type to itse
         default="auto",
         help="auto: by the ending; lines on standard input, and in a .txt without --separator and --text-column",
     )
-    for name, what in (
-        (
-            "text-column",
-            "name or 1-based number; auto: as in training, or the only one",
-        ),
-        ("separator", "as in training"),
-        ("header", "as in training: auto, yes, no"),
-    ):
-        default = getattr(DatasetSpec, name.replace("-", "_"))
-        parser.add_argument(f"--{name}", default=default, help=what)
+    _add_reading(parser)
     parser.add_argument(
         "--on-error",
         choices=predict.ON_ERROR,

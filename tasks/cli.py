@@ -209,6 +209,32 @@ def _similar(options: Options) -> int:
     return 0
 
 
+def _label(options: Options) -> int:
+    from pipeline.config import ComputeSpec, DatasetSpec, EncoderSpec
+    from tasks.label import Order, label
+
+    encoder, compute = (
+        {name: getattr(options, name) for name in spec.names()}
+        for spec in (EncoderSpec, ComputeSpec)
+    )
+    order = Order(
+        path=options.input,
+        out=options.out,
+        labels=tuple(options.labels.split(",")) if options.labels else (),
+        n_next=options.n_next,
+        seed=options.seed,
+        root=options.artifacts,
+        data=DatasetSpec(
+            text_column=options.text_column,
+            separator=options.separator,
+            header=options.header,
+        ),
+        encoder=EncoderSpec(**encoder),
+        compute=ComputeSpec(**compute),
+    )
+    return label(order)
+
+
 def _given(text: str) -> str:
     """Return a text, or what stands on standard input instead of a dash.
 
@@ -304,5 +330,6 @@ COMMANDS = {
     "compare": _compare,
     "look": _look,
     "similar": _similar,
+    "label": _label,
     "forget": _forget,
 }

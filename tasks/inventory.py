@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.errors import CacheError, ConfigError, UnreadableError, shown
 from pipeline.storage import disk, read_manifest
 from tasks import ledger
+from tasks.few_labels import FewLabels
 from tasks.score_views import ScoreViews
 from tasks.train import TrainLogReg
 
@@ -17,9 +18,10 @@ Json = dict[str, Any]  # Any: JSON values
 COMPARISONS = ScoreViews.folder
 FOLDERS = (  # in the order in which stages run
     *("datasets", "features", "splits", "baselines", "terms", "models"),
-    *("reports", "predictors", COMPARISONS),
+    *("reports", "predictors", FewLabels.folder, COMPARISONS),
 )
-RESULTS = ("reports", "predictors")  # what people keep; everything else serves them
+# what people keep; everything else serves them
+RESULTS = ("reports", "predictors", FewLabels.folder)
 PINS = "pins"
 PARTS = (
     "encoder",

@@ -15,6 +15,7 @@ from pipeline.config import (
     DatasetSpec,
     DecisionSpec,
     EncoderSpec,
+    FewLabelsSpec,
     HeadSpec,
     PairSpec,
     PredictorSpec,
@@ -31,6 +32,7 @@ Spec = TypeVar(
     HeadSpec,
     DecisionSpec,
     CascadeSpec,
+    FewLabelsSpec,
     PredictorSpec,
     ComputeSpec,
 )
@@ -258,6 +260,17 @@ class CascadeOptions:
     max_loss = Number(
         default=CascadeSpec.max_loss,
         description="points of accuracy that texts which are not encoded may cost",
+    )
+
+
+class FewLabelsOptions:
+    """How many labels there are, and how often they are drawn."""
+
+    per_class = WholeNumber(
+        default=FewLabelsSpec.per_class, description="labelled rows of each class"
+    )
+    draws = WholeNumber(
+        default=FewLabelsSpec.draws, description="how often these rows are drawn"
     )
 
 

@@ -15,7 +15,7 @@ LEVELS = [
     {"hub"},
     {"datasets", "splitting", "encoder", "terms"},
     {"features", "heads", "evaluation"},
-    {"report", "predictor"},
+    {"report", "predictor", "labelling"},
     {"testing"},
 ]
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}

@@ -111,6 +111,18 @@ SOURCES = {
         "pipeline/terms/matrix.py",
         "pipeline/terms/model.py",
     ],
+    "FewLabels": [
+        "tasks/few_labels.py",
+        "pipeline/labelling/protocol.py",
+        "pipeline/datasets/targets.py",
+        "pipeline/evaluation/baselines.py",
+        "pipeline/terms/matrix.py",
+        "pipeline/terms/model.py",
+        "pipeline/evaluation/metrics.py",
+        "pipeline/heads/few.py",
+        "pipeline/heads/logreg.py",
+        "pipeline/heads/streaming.py",
+    ],
     "FitBaselines": [
         "tasks/baselines.py",
         "pipeline/datasets/targets.py",

@@ -41,7 +41,7 @@ def fit_head(
     classes, y = encode(labels)
     search = [] if spec.C != "auto" else search_c(features, y, folds, spec)
     C = best_c(search) if search else float(spec.C)
-    head = _fit(Scaled.of(features), y, classes, replace(spec, C=C))
+    head = fit_standardised(Scaled.of(features), y, classes, replace(spec, C=C))
     return replace(head, search=search)
 
 
@@ -70,10 +70,12 @@ class Scaled:
         return cls(values, mean, scale)
 
 
-def estimator_of(n_classes: int, n_features: int, spec: HeadSpec) -> LogisticRegression:
-    """Return scikit-learn's logistic regression with the cheaper solver, not fitted."""
+def estimator_of(
+    n_classes: int, n_features: int, spec: HeadSpec, solver: str = ""
+) -> LogisticRegression:
+    """Return scikit-learn's logistic regression, not fitted; without `solver` with the one cheaper for many rows."""
     size = n_features * (1 if n_classes == 2 else n_classes)
-    solver = "newton-cholesky" if solver_for(size) is newton else "lbfgs"
+    solver = solver or ("newton-cholesky" if solver_for(size) is newton else "lbfgs")
     return LogisticRegression(
         C=spec.C,
         class_weight=None if spec.class_weight == "none" else spec.class_weight,
@@ -83,10 +85,15 @@ def estimator_of(n_classes: int, n_features: int, spec: HeadSpec) -> LogisticReg
     )
 
 
-def _fit(
-    scaled: Scaled, y: NDArray[np.intp], classes: list[str] | list[int], spec: HeadSpec
+def fit_standardised(
+    scaled: Scaled,
+    y: NDArray[np.intp],
+    classes: list[str] | list[int],
+    spec: HeadSpec,
+    solver: str = "",
 ) -> Head:
-    estimator, converged = fit_scaled(scaled, y, spec)
+    """Fit the head for a given C on features that are scaled, and classes 0 to k - 1."""
+    estimator, converged = fit_scaled(scaled, y, spec, solver)
     return Head(
         classes=classes,
         mean=scaled.mean,
@@ -103,10 +110,10 @@ def _fit(
 
 
 def fit_scaled(
-    scaled: Scaled, y: NDArray[np.intp], spec: HeadSpec
+    scaled: Scaled, y: NDArray[np.intp], spec: HeadSpec, solver: str = ""
 ) -> tuple[LogisticRegression, bool]:
     """Return a logistic regression fitted on classes 0 to k - 1, and whether the solver converged."""
-    estimator = estimator_of(int(y.max()) + 1, scaled.values.shape[1], spec)
+    estimator = estimator_of(int(y.max()) + 1, scaled.values.shape[1], spec, solver)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         estimator.fit(scaled.values, y)

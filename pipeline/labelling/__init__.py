@@ -1,0 +1,1 @@
+"""What can be learnt from few labels, and which texts to label next."""
