@@ -15,7 +15,6 @@ import csv
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,8 +164,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     encoder = CachedEncoder(spec, ComputeSpec(), options.out / "artifacts", load_shared)
     for name in options.only:
         read = READERS[name]
-        parts: Any = (read(options.data / name / part) for part in ("train", "test"))
-        data = Data(*parts, encoder)
+        train, test = (read(options.data / name / part) for part in ("train", "test"))
+        data = Data(train, test, encoder)
         if options.heads:
             print(f"\n{name}: accuracy / log loss, means of {options.seeds} draws\n")
             columns = ("C = 0.001", "0.01", "0.1", "1", "1 / n")
