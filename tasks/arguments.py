@@ -178,7 +178,7 @@ def _add_label(commands: Any, folder: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "label",
         parents=[folder],
-        help="label the texts of a file, those first from which most is learnt",
+        help="ask for labels of the texts of a file, and tell how good the model is so far",
         description="Show a text, take its label, and choose the next: random ones first, then mostly "
         "ones that the model is unsure about. Every answer is on the disk at once; starting again goes on.",
     )

@@ -1,4 +1,4 @@
-"""``frostbert label``: a person labels texts of a file, the most useful ones first."""
+"""``frostbert label``: a person labels texts of a file, random ones, then mostly those the model is unsure about."""
 
 import json
 import logging
