@@ -1,7 +1,7 @@
 """When models on words may answer alone: a cascade of two classifiers, the cheap one first [1]_.
 
-How sure the cheap one has to be is chosen on the rows fitted on, out of fold: as unsure as the promise allows. Levels are
-tried from the surest on, and the first one whose bound is broken ends the search: tests in a fixed order need no
+How sure the cheap one has to be is chosen on the rows fitted on, out of fold: as unsure as the promise allows. Levels
+are tried from the surest on, and the first one whose bound is broken ends the search: tests in a fixed order need no
 correction for their number [2]_.
 
 .. [1] P. Viola, M. Jones (2001), Rapid object detection using a boosted cascade of simple features, CVPR.
