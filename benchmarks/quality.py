@@ -75,7 +75,7 @@ def measured(out: Path, data: Path, name: str) -> Json:
     for model, words in models_of(name).items():
         print(f"{name}: {model}", file=sys.stderr, flush=True)
         folders[model] = train(out, data, name, words)
-    reports = {model: _report(folder) for model, folder in folders.items()}
+    reports = {model: report_of(folder) for model, folder in folders.items()}
     first = reports["one layer"]
     kind = KINDS[first["head"]["task"]]
     found: Json = {
@@ -114,7 +114,8 @@ def measured(out: Path, data: Path, name: str) -> Json:
     return found
 
 
-def _report(folder: Path) -> Json:
+def report_of(folder: Path) -> Json:
+    """Return what stands in a report."""
     found: Json = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     return found
 
@@ -215,7 +216,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", nargs="*", choices=list(SETS), default=list(SETS))
-    parser.add_argument("--out", type=Path, default=Path("quality"))
+    parser.add_argument("--out", type=Path, default=Path("build/quality"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     path = HERE / "quality.json"
