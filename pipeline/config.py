@@ -410,7 +410,7 @@ class CascadeSpec(_Spec):
     Attributes
     ----------
     max_loss : float
-        Points (0.01) of accuracy that this may cost, from 0 to less than 100.
+        Points (0.01) of accuracy that this may cost, above 0 and less than 100.
     """
 
     max_loss: float = 0.2
@@ -418,9 +418,9 @@ class CascadeSpec(_Spec):
     def __post_init__(self) -> None:
         """Check the values."""
         super().__post_init__()
-        if not 0 <= self.max_loss < 100:  # also refuses NaN
+        if not 0 < self.max_loss < 100:  # also refuses NaN
             raise ConfigError(
-                f"--max-loss is {self.max_loss}, expected points from 0 to less than 100, such as 0.2."
+                f"--max-loss is {self.max_loss}, expected points above 0 and less than 100, such as 0.2."
             )
 
 

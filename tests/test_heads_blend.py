@@ -146,11 +146,12 @@ def test_a_gate_lets_sure_words_answer_and_keeps_its_promise():
     _, found, _, columns, y = blended("classification", 2)
     clusters = np.arange(len(y))
 
-    gates = [fit_gate(found, y, clusters, loss) for loss in (0.0, 0.02, 1.0)]
+    losses = (0.001, 0.05, 1.1)
+    gates = [fit_gate(found, y, clusters, loss) for loss in losses]
 
     shares = [facts["share"] for _, facts in gates]
-    assert shares[0] <= shares[1] <= shares[2] == 1.0
-    for (_, facts), loss in zip(gates, (0.0, 0.02, 1.0), strict=True):
+    assert 0 == shares[0] <= shares[1] <= shares[2] == 1.0
+    for (_, facts), loss in zip(gates, losses, strict=True):
         assert facts["loss"] <= facts["upper"] <= loss
     gate, _ = gates[1]
     from dataclasses import replace

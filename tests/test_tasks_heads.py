@@ -86,7 +86,7 @@ def test_each_model_reuses_what_others_made(job, reviews, tiny_encoder):
     assert set(cascade) == {"FitCascade", "EvaluateCascade", "ExportCascade"}
     assert [run["rows_encoded"] for run in job.ledger()] == [120, 120, 0, 0]
     previous = job.report()["run"]["previous"]
-    assert "stage: FitHybrid -> FitCascade" in previous["changed"]
+    assert "stage: 'FitHybrid' -> 'FitCascade'" in previous["changed"]
 
 
 @pytest.mark.parametrize("task", ["TrainHybrid", "TrainCascade"])

@@ -22,7 +22,7 @@ Json = dict[str, Any]  # Any: JSON values
 POINT = 0.01  # of accuracy
 CONFIDENCE = 0.95  # of the bound on the loss, one-sided
 N_LEVELS = 401
-ROUND = 6  # digits of a confidence
+DIGITS = 1e6  # of a confidence
 NEVER = 2.0  # no probability is as large
 
 
@@ -50,15 +50,21 @@ def fit_gate(
     gate : Gate
     facts : dict
         ``share`` of the rows that need no encoder, ``loss`` of accuracy, its ``upper`` bound, and ``max_loss``.
+
+    Notes
+    -----
+    The rows are answered by models of the other folds. Models of all rows are surer of themselves, and so answer some
+    more rows alone, at some more loss.
     """
     right_cheap, right_whole = (
         (outputs.argmax(axis=1) == y).astype(np.float64)
         for outputs in (blended.terms_outputs, blended.outputs)
     )
-    confidence = blended.terms_outputs.max(axis=1).round(ROUND)
+    confidence = blended.terms_outputs.max(axis=1)
     loss = right_whole - right_cheap
     found = NEVER, 0.0, 0.0, 0.0
-    levels = np.unique(np.quantile(confidence, np.linspace(0, 1, N_LEVELS)))
+    quantiles = np.quantile(confidence, np.linspace(0, 1, N_LEVELS))
+    levels = np.unique(np.floor(quantiles * DIGITS) / DIGITS)
     for level in levels[::-1].tolist():
         is_sure = confidence >= level
         mean, upper = _bound(np.where(is_sure, loss, 0.0), clusters)
@@ -73,8 +79,14 @@ def fit_gate(
 def _bound(
     values: NDArray[np.float64], clusters: NDArray[np.int64]
 ) -> tuple[float, float]:
-    """Return the mean, and its upper bound by the normal approximation, of rows that come in clusters."""
-    mean = float(values.mean())
-    sums = np.bincount(clusters, weights=values - mean)
-    deviation = float(np.sqrt((sums**2).sum())) / len(values)
-    return mean, mean + float(ndtri(CONFIDENCE)) * deviation
+    """Return the mean, and its upper bound, of rows that come in clusters.
+
+    The bound is the normal approximation with one more lost cluster, as large as the largest, than there is: where none
+    was lost, or few, they tell too little for less.
+    """
+    sizes = np.bincount(clusters)
+    sums = np.append(np.bincount(clusters, weights=values), sizes.max())
+    sizes = np.append(sizes, sizes.max())
+    mean = sums.sum() / sizes.sum()
+    deviation = np.sqrt(((sums - mean * sizes) ** 2).sum()) / sizes.sum()
+    return float(values.mean()), float(mean + ndtri(CONFIDENCE) * deviation)
