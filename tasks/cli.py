@@ -10,6 +10,8 @@ from tasks.arguments import command_parser
 
 Options = argparse.Namespace
 
+JOBS = ("TrainLogReg", "TrainLayers", "TrainHybrid", "TrainCascade")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0, or 1 after an error or a finding; `tasks.predict` and `tasks.promote` add some."""
@@ -83,7 +85,10 @@ def _explain_run(options: Options) -> int:
     from tasks.explain import explain
     from tasks.train import TrainLogReg
 
-    with CmdlineParser.global_instance(["TrainLogReg", *options.rest]) as parser:
+    named = options.rest[:1] if options.rest and options.rest[0] in JOBS else []
+    rest = options.rest[len(named) :]
+    words = [*(named or JOBS[:1]), *rest]
+    with CmdlineParser.global_instance(words) as parser:
         job = parser.get_task_obj()
     assert isinstance(job, TrainLogReg)  # as named
     print("\n".join(map(str, explain(job))))

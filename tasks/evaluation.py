@@ -102,7 +102,8 @@ class EvaluateModel(
             "previous": previous_run(self.root / self.folder, stages, rows),
             "seconds": {
                 name: read_manifest(stage.directory)["facts"].get("elapsed_s")
-                for name, stage in self.upstream.items()
+                for name, stage in {**self.upstream, "features": features}.items()
+                if name == "features" or name not in self.model.views
             },
         }
         write_report(report, draft.path)

@@ -230,9 +230,6 @@ class _Dialogue:
         self._key_of = _keys(names)
         self._label_of = {key: name for name, key in self._key_of.items()}
         self._label_of.update((name, name) for name in names)
-        self._one_key = sys.stdin.isatty() and all(
-            len(key) == 1 for key in self._key_of.values()
-        )
 
     def run(self) -> None:
         """Ask until somebody quits, the answers end, or every text has one."""
@@ -256,25 +253,28 @@ class _Dialogue:
             print(f"taken back: {readable(text)}" if text else "Nothing to take back.")
         else:
             session.answer(choice, self._label_of[answer])
+            print(f"labelled {word(self._label_of[answer])}")
             if len(session.answers) % TELL_EVERY == 0:
                 print(standing(session))
 
     def _show(self, choice: "Choice") -> None:
         sure = ""
         if choice.probable is not None:
-            sure = ": {:.2f} against {:.2f}".format(*choice.probable)
+            sure = ": the likeliest label {:.2f}, the next {:.2f}".format(
+                *choice.probable
+            )
         n = len(self._session.answers) + 1
         print(f"\n{n} of {len(self._session.texts):,} ({WHY[choice.reason]}{sure})")
         print(readable(self._session.texts[choice.row]))
 
     def _read(self) -> str:
-        """Return a key of a label, or one of `COMMANDS`; at the end of the input that is ``q``."""
+        """Return a label or its number, or one of `COMMANDS`; at the end of the input that is ``q``."""
         asked = [f"[{key}] {word(name)}" for name, key in self._key_of.items()]
         asked += [f"[{key}] {what}" for key, what in COMMANDS.items()]
         while True:
             print("  ".join(asked), end=" > ", flush=True)
-            answer = _read_key() if self._one_key else _read_line()
-            print(end="\n" if self._one_key or not sys.stdin.isatty() else "")
+            answer = _read_line()
+            print(end="" if sys.stdin.isatty() else "\n")
             if answer in self._label_of or answer in COMMANDS:
                 return answer
             print(f"{shown(answer)} is none of these.")
@@ -290,21 +290,6 @@ def _keys(names: Sequence[str]) -> dict[str, str]:
 def _read_line() -> str:
     line = sys.stdin.readline()
     return line.strip() if line else "q"
-
-
-def _read_key() -> str:
-    """Return the next key of the terminal, without waiting for Enter."""
-    import termios
-    import tty
-
-    descriptor = sys.stdin.fileno()
-    before = termios.tcgetattr(descriptor)
-    try:
-        tty.setcbreak(descriptor)  # Ctrl-C stays an interrupt
-        key = sys.stdin.read(1)
-    finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
-    return key if key and key != "\x04" else "q"  # Ctrl-D
 
 
 def readable(text: str) -> str:

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import ComputeSpec, EncoderSpec, HeadSpec
-from pipeline.encoder.folder import read_config
-from pipeline.encoder.identity import find_encoder
-from pipeline.encoder.limits import count_layers
+from pipeline.encoder.identity import EncoderSource, find_encoder
 from pipeline.errors import ConfigError, EncoderError, PipelineError, WorkerError
 from pipeline.features import spawn
 from pipeline.storage import DigestCache, Draft, disk, is_complete
@@ -32,7 +30,7 @@ from tasks.options import (
     spec_of,
 )
 from tasks.split import SplitDataset
-from tasks.views import ExtractViews
+from tasks.views import ExtractViews, layers_up_to
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,28 +111,19 @@ class ScoreViews(
 
     def _grid(self, encoder: str, precision: str) -> Grid:
         """Return the views that are asked for of an encoder, without layers that it does not have."""
-        if self.layers < 1:
-            raise ConfigError(
-                f"--layers is {self.layers}, expected how many layers up to --layer {self.layer} are taken: a number "
-                "from 1."
-            )
-        first, last = self.layer - self.layers + 1, self.layer
-        least = 0 if last >= 0 else -(self._n_layers(encoder) or self.layers - last)
-        layers = range(min(max(first, least), last), last + 1)
+        layers = layers_up_to(self.layer, self.layers, self._source(encoder))
         poolings = dict.fromkeys(_words(self.poolings) or [self.pooling])
         return Grid(encoder, precision, tuple(poolings), tuple(layers))
 
-    def _n_layers(self, encoder: str) -> int | None:
-        """Return how many layers an encoder has; None where that is not known yet."""
+    def _source(self, encoder: str) -> EncoderSource | None:
+        """Return where an encoder is; None where there is none."""
         known = replace(spec_of(self, EncoderSpec), pooling="cls", layer=-1)
         try:
-            source = find_encoder(
+            return find_encoder(
                 replace(known, encoder=encoder), DigestCache(self.root).sha256
             )
         except IMPOSSIBLE:  # said of each view
             return None
-        folder = source.folder
-        return None if folder is None else count_layers(read_config(folder))
 
     def _groups(
         self, grid: Grid, refused: dict[Grid, str]

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
+from pipeline.encoder.folder import read_config
+from pipeline.encoder.identity import EncoderSource
+from pipeline.encoder.limits import count_layers
 from pipeline.errors import ConfigError
 from pipeline.storage import key_locks
 from tasks.base import Stage
@@ -16,6 +19,27 @@ from tasks.options import (
     PairOptions,
     ViewOptions,
 )
+
+
+def layers_up_to(layer: int, n: int, source: EncoderSource | None) -> range:
+    """Return the last `n` layers up to and with `layer`, or all that there are, of an encoder whose files are here.
+
+    Raises
+    ------
+    ConfigError
+        If none are asked for.
+    """
+    if n < 1:
+        raise ConfigError(
+            f"--layers is {n}, expected how many layers up to --layer {layer} are taken: a number from 1."
+        )
+    first = layer - n + 1
+    if layer >= 0:
+        return range(max(first, 0), layer + 1)
+    folder = None if source is None else source.folder
+    known = None if folder is None else count_layers(read_config(folder))
+    least = first if known is None else -known
+    return range(min(max(first, least), layer), layer + 1)
 
 
 class ExtractViews(
@@ -38,16 +62,12 @@ class ExtractViews(
         ConfigError
             If there are no such layers.
         """
-        last, first = self.layer, self.layer - self.layers + 1
-        if self.layers < 1 or first < 0 <= last:
-            raise ConfigError(
-                f"--layers is {self.layers}, expected how many layers up to --layer {last} are taken: a number from 1."
-            )
         poolings = self.poolings.split(",") if self.poolings else [self.pooling]
+        source = self._view(self.layer, poolings[0]).source
         return [
             self._view(layer, pooling)
             for pooling in poolings
-            for layer in range(first, last + 1)
+            for layer in layers_up_to(self.layer, self.layers, source)
         ]
 
     def _view(self, layer: int, pooling: str) -> ExtractFeatures:

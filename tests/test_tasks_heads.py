@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 from pipeline import load_predictor
 from pipeline.errors import ConfigError
 from pipeline.predictor.file import pack
-from tests.conftest import BIN, NOUNS, POSITIVE, Job, review_rows
+from tests.conftest import BIN, NOUNS, POSITIVE, Job, review_rows, write_tsv
 
 TASKS = ("TrainLayers", "TrainHybrid", "TrainCascade")
 TEXTS = [text for text, _ in review_rows()]
@@ -155,7 +155,7 @@ def test_a_predictor_file_of_more_than_one_part_is_of_format_2(
     assert described.get("terms", []) == kinds
 
 
-def test_other_kinds_of_label_and_pairs_go_by_words_too(job, tiny_encoder):
+def test_other_kinds_of_label_go_by_words_too(job, tiny_encoder):
     flags = [
         f"{text}\t{int(side == 'pos')}\t{int(len(text) > 30)}"
         for text, side in review_rows()
@@ -163,31 +163,69 @@ def test_other_kinds_of_label_and_pairs_go_by_words_too(job, tiny_encoder):
     (job.cwd / "flags.tsv").write_text("text\tgood\tlong\n" + "\n".join(flags))
     numbers = [f"{text}\t{len(text) / 8}" for text in TEXTS]
     (job.cwd / "numbers.tsv").write_text("text\tlabel\n" + "\n".join(numbers))
-    pairs = [
-        f"{a}\t{b}\t{int(len(a) > len(b))}"
-        for a, b in zip(TEXTS, TEXTS[7:] + TEXTS[:7], strict=True)
-    ]
-    (job.cwd / "pairs.tsv").write_text("a\tb\tlabel\n" + "\n".join(pairs))
-    for name, options, row in (
-        ("flags.tsv", (), TEXTS[0]),
-        ("numbers.tsv", (), TEXTS[0]),
-        ("pairs.tsv", ("--text-column", "a,b"), (TEXTS[0], TEXTS[1])),
-    ):
-        done = train(
-            job, "TrainHybrid", name, tiny_encoder, "--pooling", "mean", *options
-        )
+    for name in ("flags.tsv", "numbers.tsv"):
+        done = train(job, "TrainHybrid", name, tiny_encoder, "--pooling", "mean")
 
         assert done.status == 0, done.err
-        assert len(predictor_of(job).predict([row])) == 1
+        assert len(predictor_of(job).predict(TEXTS[:2])) == 2
 
     refused = train(
         job, "TrainCascade", "numbers.tsv", tiny_encoder, "--pooling", "mean"
     )
 
     assert refused.status == 30
-    assert (
-        "answers with one class, and this is regression. Use TrainHybrid" in refused.err
+    assert "one class, and this is regression. Use TrainHybrid" in refused.err
+
+
+def test_pairs_go_by_words_too(job, tiny_encoder):
+    texts = [f"{text} {i}" for i, text in enumerate(TEXTS)]
+    pairs = [
+        f"{a}\t{b}\t{int(len(a) > 30)}"
+        for a, b in zip(texts[::2], texts[1::2], strict=True)
+    ]
+    (job.cwd / "pairs.tsv").write_text("a\tb\tlabel\n" + "\n".join(pairs))
+
+    done = train(job, "TrainHybrid", "pairs.tsv", tiny_encoder, "--text-column", "a,b")
+
+    assert done.status == 0, done.err
+    assert job.report()["head"]["n_features"] == 96
+    assert len(predictor_of(job).predict([("the film", "is good")])) == 1
+
+
+def test_layers_that_an_encoder_does_not_have_are_left_out(job, reviews, tiny_encoder):
+    done = train(job, "TrainLayers", reviews, tiny_encoder, "--layers", "6", "--C", "1")
+
+    assert done.status == 0, done.err
+    assert job.report()["encoder"]["layer"] == [-2, -1]
+
+
+def test_a_report_of_few_rows_has_no_curve(job, tiny_encoder):
+    write_tsv(job.cwd / "few.tsv", review_rows()[::6])
+
+    done = job.train("few.tsv", tiny_encoder, "--C", "1")
+
+    assert done.status == 0, done.err
+    assert job.report()["learning_curve"] is None
+    assert "too few rows" in (job.artifacts / "latest" / "report.html").read_text()
+
+
+def test_explain_run_takes_the_name_of_a_job(job, reviews, tiny_encoder):
+    options = ("--dataset", reviews, "--encoder", tiny_encoder, "--layers", "2")
+    train(job, "TrainHybrid", reviews, tiny_encoder)
+
+    done = subprocess.run(
+        [str(BIN / "frostbert"), "explain-run", "TrainHybrid", *map(str, options)],
+        cwd=job.cwd,
+        capture_output=True,
+        text=True,
+        check=False,
     )
+
+    assert done.returncode == 0, done.stderr
+    assert set(line.split(" ", 1)[1].strip() for line in done.stdout.splitlines()) >= {
+        "up to date"
+    }
+    assert "will run" not in done.stdout
 
 
 def test_rules_are_chosen_on_what_rows_get_out_of_fold(job, reviews, tiny_encoder):
@@ -243,7 +281,7 @@ def test_every_layer_is_collected_when_its_run_goes(job, reviews, tiny_encoder):
     assert "features/" not in kept.stdout
     for option, said in (
         ("--layers", "expected how many layers"),
-        ("--max-loss", "expected points"),
+        ("--max-loss", "expected points above 0"),
     ):
         task = "TrainCascade"
         refused = train(job, task, reviews, tiny_encoder, option, "-1")

@@ -4,7 +4,7 @@ The first `N_FIRST` are random: with so few labels a model's doubts mislead, and
 [1]_. From then on three of four are uncertain: of those with the smallest margin between the two most probable classes
 [2]_, the one least like all that are labelled (farthest first, as in core-sets [3]_). The fourth is random: it keeps
 exploring, where uncertainty alone asks again and again about the border that the model drew first, and random texts
-alone tell without bias how good the model is. docs/few-labels.md has the measurements.
+alone tell how good the model is. docs/few-labels.md has the measurements.
 
 .. [1] G. Hacohen, A. Dekel and D. Weinshall (2022), Active learning on a budget: opposite strategies suit high and low
    budgets, ICML. Their choice for low budgets, a typical text of each cluster, was not better than a random one here.

@@ -23,7 +23,7 @@ from pipeline.encoder.batching import Tokens
 from pipeline.encoder.pieces import Piece, Pieces
 from pipeline.errors import CacheError, ConfigError, shown
 from pipeline.heads.head import Head
-from pipeline.predictor.explanation import EXACT, OCCLUSION, Explanation, Word
+from pipeline.predictor.explanation import EXACT, LEFT_OUT, OCCLUSION, Explanation, Word
 from pipeline.predictor.neighbours import TrainingText, nearest_training_texts
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def explain(
         predicted=_predicted(head, outputs),
         probability=None if head.task == "regression" else float(outputs[0, k]),
         score=float(_score(head, columns, k)[0]),
-        method=EXACT if is_exact else OCCLUSION,
+        method=LEFT_OUT if head.n_terms else EXACT if is_exact else OCCLUSION,
         base=intercept if is_exact else None,
         words=tuple(
             _word(pieces.text, [pieces.kept[i] for i in word], value)

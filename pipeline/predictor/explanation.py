@@ -8,7 +8,7 @@ from pipeline.errors import label_text
 from pipeline.errors import word as readable
 from pipeline.predictor.neighbours import TrainingText
 
-EXACT, OCCLUSION = "exact", "occlusion"
+EXACT, OCCLUSION, LEFT_OUT = "exact", "occlusion", "left out"
 N_WORDS = 12  # in the text form
 BAR = 24  # signs of the longest bar there
 CUT_CHARS = 300  # shown of what was cut off
@@ -57,7 +57,7 @@ class Explanation:
     score : float
         Of `label`: of two classes, or one of several labels, its log odds, of more classes its logit. Of a regression
         the number.
-    method : {"exact", "occlusion"}
+    method : {"exact", "occlusion", "left out"}
         ``exact``: features are the mean over tokens, so the score is `base` plus the contributions, plus what rounding
         leaves. ``occlusion``: a contribution is what the score loses when the word is masked; they need not add up.
     base : float or None
@@ -136,6 +136,11 @@ class Explanation:
             return (
                 "Exact: the text's vector is the mean over its tokens and the classifier is linear, so the score is a "
                 "sum of one number a token."
+            )
+        if self.method == LEFT_OUT:
+            return (
+                "Each word is left out of the text in its turn, for words count beside the encoder; what the score "
+                "loses is the word's contribution. These need not add up to the score."
             )
         return (
             "Occlusion: the text is encoded again with each word masked; what the score loses is the word's "

@@ -317,7 +317,8 @@ class Predictor:
     def classifier(self) -> "Pipeline":
         """The scikit-learn pipeline (scaler, linear model) over features, rebuilt from the stored arrays.
 
-        It is the plain model: calibration, thresholds, costs and abstention are not in it.
+        It is the plain model over `columns`: calibration, thresholds, costs, abstention and the gate of a cascade are
+        not in it.
         """
         from pipeline.heads.rebuilt import to_sklearn
 
@@ -418,18 +419,25 @@ class Predictor:
             self.encoder,
             self._loaded_head(),
             text,
-            self._columns([text]),
-            columns_of=self._columns,
+            self.columns([text]),
+            columns_of=self.columns,
             label=label,
             artifacts=artifacts,
         )
 
-    def _columns(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return texts as the head takes them, every one encoded."""
-        features = self.transform(texts)
+    def columns(self, texts: Rows) -> NDArray[np.float32]:
+        """Return texts as `classifier` takes them: their features, and where it goes by words their scores behind them.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, d) or (n, d + m)
+            Every text is encoded, also those that words decide.
+        """
+        rows = list(self._checked(texts))
+        features = self.transform(cast("Rows", rows))
         if not self._parts.terms:
             return features
-        return np.hstack([features, self._parts.term_scores(texts)])
+        return np.hstack([features, self._parts.term_scores(rows)])
 
     def look(
         self, text: "str | Explanation", *, artifacts: str | Path | None = None

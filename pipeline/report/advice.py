@@ -35,6 +35,7 @@ def advise(report: Json) -> list[str]:
             _use,
             _trust,
             _convergence,
+            _cascade,
             _baseline,
             _words,
             _costs,
@@ -130,8 +131,23 @@ def _words(report: Json) -> Iterator[str]:
     ):
         kind, figure = kind_of(report), section["difference"]
         yield (
-            f"Let words count beside the encoder, with TrainHybrid in the place of TrainLogReg: they bring at least "
-            f"{kind.number(figure['value'], '+')}{kind.unit} of {kind.names[section['metric']]} here."
+            f"Let words count beside the encoder, with TrainHybrid in the place of TrainLogReg: a plain mean of both "
+            f"brings {kind.number(figure['value'], '+')}{kind.unit} of {kind.names[section['metric']]} (95 % "
+            f"{kind.bounds(figure)}) here."
+        )
+
+
+def _cascade(report: Json) -> Iterator[str]:
+    """Say that words answer too much alone, if it is shown."""
+    section = report.get("cascade")
+    if (
+        section
+        and section["difference"]["ci95"]
+        and section["difference"]["ci95"][1] < 0
+    ):
+        yield (
+            f"Pass a lower --max-loss than {100 * section['fit']['max_loss']:g}: what words answer alone costs "
+            f"{-100 * section['difference']['value']:.1f} points of accuracy on the scored rows."
         )
 
 

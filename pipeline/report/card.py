@@ -87,7 +87,7 @@ def _task(report: Json) -> Json:
 
 def _name(report: Json) -> str:
     encoder = report["encoder"]
-    return f"{report['dataset']['name']}: {encoder['name']} [{encoder['pooling']}] + {kind_of(report).title}"
+    return f"{report['dataset']['name']}: {encoder['name']} [{encoder['pooling']}] + {words.model(report)}"
 
 
 def _result(report: Json) -> Json:

@@ -14,6 +14,7 @@ from pipeline.evaluation.decisions import mean_costs
 from pipeline.evaluation.mcnemar import mcnemar
 from pipeline.evaluation.metrics import Measured, Scored, differences, figures, measure
 from pipeline.pairs import joined
+from pipeline.report import words
 from pipeline.report.kinds import CLASSES, KINDS, Kind, kind_of
 from pipeline.report.material import TEXT_LIMIT, Json, Rows, cut
 from pipeline.report.scored import ScoredRows
@@ -173,6 +174,8 @@ def _options(a: RunReport, b: RunReport) -> tuple[Json, Json]:
         {
             "task": run.report["head"].get("task", "classification"),
             "pair_encoding": run.report["encoder"].get("pair_encoding"),
+            "model": words.model(run.report),
+            "max_loss": _max_loss(run.report),
             **{name: _option(_asked(run).get(name)) for name in RULE_OPTIONS},
         }
         for run in (a, b)
@@ -180,6 +183,12 @@ def _options(a: RunReport, b: RunReport) -> tuple[Json, Json]:
     differ = [name for name in one if one[name] != two[name]]
     first, second = ({name: each[name] for name in differ} for each in (one, two))
     return first, second
+
+
+def _max_loss(report: Json) -> float | None:
+    """Return what a cascade may lose, in points; None of other models."""
+    cascade = report.get("cascade")
+    return None if cascade is None else round(100 * cascade["fit"]["max_loss"], 6)
 
 
 def _option(value: Any) -> Any:  # Any: JSON values

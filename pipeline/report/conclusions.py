@@ -108,15 +108,26 @@ def others(report: Json) -> list[str]:
             said += "; not shown to be better. TrainHybrid also adds the encoder's other layers."
         found.append(said)
     if section := report.get("cascade"):
-        fit, figure = section["fit"], section["difference"]
+        fit = section["fit"]
         found.append(
-            f"Words alone answer {100 * section['share']:.1f} % of the scored rows, which need no encoder; beside "
-            f"encoding every row accuracy changes by {100 * figure['value']:+.1f} points (95 % "
-            f"{kind_of(report).bounds(figure)}, paired). On the rows fitted on, out of fold, it was "
-            f"{100 * fit['share']:.1f} % for {100 * fit['loss']:.2f} points, with 95 % confidence at most "
-            f"{100 * fit['upper']:.2f}."
+            f"{cascade(report)[0]} On the rows fitted on, by models of the other folds, which are less sure, it was "
+            f"{100 * fit['share']:.1f} % for {100 * fit['loss']:.2f} points; --max-loss allowed "
+            f"{100 * fit['max_loss']:g}."
         )
     return found
+
+
+def cascade(report: Json) -> list[str]:
+    """Return a sentence on what words alone answer; none where every row is encoded."""
+    section = report.get("cascade")
+    if not section:
+        return []
+    figure = section["difference"]
+    return [
+        f"Words alone answer {100 * section['share']:.1f} % of the scored rows, which need no encoder; beside encoding "
+        f"every row accuracy changes by {100 * figure['value']:+.1f} points (95 % {kind_of(report).bounds(figure)}, "
+        "paired)."
+    ]
 
 
 def limit(report: Json) -> str:
@@ -302,7 +313,7 @@ def summary(report: Json) -> str:
     which = split["scored"] if split["mode"] == "official" else "held-out"
     where = words.counted(split["n_test"], f"{which} row")
     first = f"{where} scored, {split['n_fit']:,} fitted on; value (95 % interval)"
-    return "\n".join([first, *lines, *_conclusions(report)])
+    return "\n".join([first, *lines, *_conclusions(report), *cascade(report)])
 
 
 def _first(report: Json) -> dict[str, Json]:

@@ -18,10 +18,10 @@ Outputs = NDArray[np.float64]
 
 
 def with_words(material: Material, baselines: dict[str, Outputs]) -> Json | None:
-    """Return what the mean of this model's scores and TF-IDF's would answer; None where it goes by words already.
+    """Return what the mean of this model's scores and TF-IDF's would answer.
 
-    Nothing is fitted for it: log odds, or numbers, count the same. It is the least that words bring beside the encoder;
-    `TrainHybrid` weighs them.
+    Nothing is fitted for it: log odds, or numbers, count the same; `TrainHybrid` weighs them. None where the model goes
+    by words already, or has a decision rule, which was chosen for its own scores.
 
     Parameters
     ----------
@@ -36,7 +36,11 @@ def with_words(material: Material, baselines: dict[str, Outputs]) -> Json | None
     """
     head = material.head
     kind = KINDS[head.task]
-    if head.blend is not None or kind.baseline not in baselines:
+    if (
+        head.blend is not None
+        or head.rule is not None
+        or kind.baseline not in baselines
+    ):
         return None
     outputs = score_stored(head, material.features.subset(material.test))
     parts = (

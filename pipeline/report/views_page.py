@@ -127,7 +127,7 @@ def _alternative(comparison: Json) -> str:
     )
     i = comparison["run"]["alternative"]
     if i is None:
-        return f"{close}; none of them is faster."
+        return f"{close}."
     view, speed = scored[i]
     return f"{close}; the fastest is {named(view)}{_pace(speed)}: {options(view)}."
 

@@ -22,6 +22,34 @@ def baseline(name: str) -> str:
     return BASELINE_NAMES.get(name, name.replace("_", " "))
 
 
+def model(report: Json) -> str:
+    """Return what was fitted, in a few words."""
+    head, layers = report["head"], report["encoder"]["layer"]
+    found = kind_of(report).title
+    if isinstance(layers, list):
+        found += f" on {len(layers)} layers"
+    if "gate" in head:
+        return f"words first, then {found} and on words"
+    return f"{found} and on words" if "blend" in head else found
+
+
+def about(report: Json, nouns: str) -> str:
+    """Return what a model card says that the model is."""
+    said = kind_of(report).about.format(k=len(report["classes"]), nouns=nouns)
+    if "blend" not in report["head"]:
+        return said
+    first, _ = said.split("\n")
+    more = (
+        " Words that are sure answer alone, and the text is not encoded."
+        if "gate" in report["head"]
+        else ""
+    )
+    return (
+        f"{first} Models on the words of the text have a say, too.{more}\n"
+        "These, and the weights by which they count, were fitted; the transformer was not."
+    )
+
+
 def baselines(report: Json) -> list[str]:
     """Return the names of a report's baselines in the order of tables."""
     return kind_of(report).order(report["baselines"])

@@ -57,8 +57,12 @@ class TermModel:
         """Return the scores of texts or pairs, shape (n, w): log odds, up to a constant a row, or numbers."""
         if not self.terms or not len(rows):
             return np.tile(self.intercept, (len(rows), 1))
-        found = term_matrix(self._vectorizer, rows) @ self.coef.T.astype(np.float64)
+        found = term_matrix(self._vectorizer, rows) @ self._columns
         return np.asarray(found + self.intercept)
+
+    @cached_property
+    def _columns(self) -> Scores:
+        return np.ascontiguousarray(self.coef.T, dtype=np.float64)
 
     @cached_property
     def _vectorizer(self) -> TfidfVectorizer:
