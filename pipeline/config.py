@@ -413,14 +413,14 @@ class CascadeSpec(_Spec):
         Points (0.01) of accuracy that this may cost, above 0 and less than 100.
     """
 
-    max_loss: float = 0.2
+    max_loss: float = 0.25
 
     def __post_init__(self) -> None:
         """Check the values."""
         super().__post_init__()
         if not 0 < self.max_loss < 100:  # also refuses NaN
             raise ConfigError(
-                f"--max-loss is {self.max_loss}, expected points above 0 and less than 100, such as 0.2."
+                f"--max-loss is {self.max_loss}, expected points above 0 and less than 100, such as 0.25."
             )
 
 

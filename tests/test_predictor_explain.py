@@ -58,7 +58,8 @@ def load(folder, pooling, *, backend="auto", max_length=N_POSITIONS, **options):
 
 
 def explained(encoder, head, text, **options):
-    return explain(encoder, head, text, encoder.encode([text]), **options)
+    columns = encoder.encode([text])
+    return explain(encoder, head, text, columns, columns_of=encoder.encode, **options)
 
 
 def total(explanation):

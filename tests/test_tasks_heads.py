@@ -180,7 +180,7 @@ def test_other_kinds_of_label_go_by_words_too(job, tiny_encoder):
 def test_pairs_go_by_words_too(job, tiny_encoder):
     texts = [f"{text} {i}" for i, text in enumerate(TEXTS)]
     pairs = [
-        f"{a}\t{b}\t{int(len(a) > 30)}"
+        f"{a}\t{b}\t{int('good' in a or 'bright' in a or 'bad' in a)}"
         for a, b in zip(texts[::2], texts[1::2], strict=True)
     ]
     (job.cwd / "pairs.tsv").write_text("a\tb\tlabel\n" + "\n".join(pairs))
@@ -222,9 +222,7 @@ def test_explain_run_takes_the_name_of_a_job(job, reviews, tiny_encoder):
     )
 
     assert done.returncode == 0, done.stderr
-    assert set(line.split(" ", 1)[1].strip() for line in done.stdout.splitlines()) >= {
-        "up to date"
-    }
+    assert "up to date" in done.stdout
     assert "will run" not in done.stdout
 
 
