@@ -110,7 +110,7 @@ def test_words_count_beside_the_encoder(job, reviews, tiny_encoder, task):
 def test_a_cascade_does_not_encode_what_words_decide(job, tiny_encoder, monkeypatch):
     lines = [f"{text}\t{label}" for text, label in cascade_rows()]
     (job.cwd / "rows.tsv").write_text("text\tlabel\n" + "\n".join(lines))
-    done = train(job, "TrainCascade", "rows.tsv", tiny_encoder, "--max-loss", "5")
+    done = train(job, "TrainCascade", "rows.tsv", tiny_encoder, "--max-loss", "15")
     assert done.status == 0, done.err
     cascade = job.report()["cascade"]
     predictor = predictor_of(job)
@@ -125,7 +125,7 @@ def test_a_cascade_does_not_encode_what_words_decide(job, tiny_encoder, monkeypa
 
     predictor.predict([text for text, _ in cascade_rows()])
 
-    assert cascade["fit"]["upper"] <= 0.05
+    assert cascade["fit"]["upper"] <= 0.15
     assert cascade["fit"]["share"] > 0
     assert len(seen) < len(lines)
 
