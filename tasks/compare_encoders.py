@@ -80,7 +80,6 @@ class CompareEncoders(
         family: dict[type[Stage], Stage] = {
             PrepareDataset: self.scores.stage(PrepareDataset),
             SplitDataset: self.scores.stage(SplitDataset),
-            ExtractFeatures: view,
         }
         return kind(family=family, **options)
 
