@@ -213,7 +213,7 @@ def test_the_exported_predictor_describes_the_rows_it_was_fitted_on(trained):
 
     (features,) = (trained.artifacts / "features").glob("*/datasets/*")
 
-    fitted_on = StoredFeatures.of(features, trained.artifacts).take(np.load(split))
+    fitted_on = StoredFeatures.of([features], trained.artifacts).take(np.load(split))
 
     assert exported._parts.reference.keys() == reference_of(fitted_on).keys()
     for name, array in reference_of(fitted_on).items():

@@ -457,7 +457,7 @@ def test_a_sweep_is_one_pass_and_its_stores_are_those_of_plain_runs(here, caplog
         )
         assert plain.complete()
         assert plain.directory == view.directory
-        found = StoredFeatures.of(view.directory, stage.root)
+        found = StoredFeatures.of([view.directory], stage.root)
         encoder = load_encoder(
             str(plain.encoder), layer=view.layer, pooling=view.pooling
         )
@@ -536,7 +536,7 @@ def test_views_of_pairs_are_those_of_plain_runs(here, reviews, pair_encoding):
     stage.run()
 
     for view in stage.views[::3]:
-        found = StoredFeatures.of(view.directory, stage.root)
+        found = StoredFeatures.of([view.directory], stage.root)
         alone = load_encoder(view.encoder, layer=view.layer, pooling=view.pooling)
         pairs = pairs_of(stage)
         if pair_encoding == "joint":
@@ -589,4 +589,4 @@ def test_a_view_that_another_run_builds_is_waited_for(job, reviews, tiny_bert):
     assert len(lists) == 6
     for path in lists:
         check_contents(path)
-        assert len(StoredFeatures.of(path, job.artifacts).take(np.arange(120))) == 120
+        assert len(StoredFeatures.of([path], job.artifacts).take(np.arange(120))) == 120
