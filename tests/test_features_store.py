@@ -286,8 +286,8 @@ def test_a_sample_is_the_same_rows_in_any_order(store):
     keys = row_keys(TEXTS)
     order = np.random.default_rng(0).permutation(12)
 
-    one = StoredFeatures(store, keys)
-    other = StoredFeatures(store, keys[order])
+    one = StoredFeatures([store], keys)
+    other = StoredFeatures([store], keys[order])
 
     assert set(keys[one.sample(5)]) == set(keys[order][other.sample(5)])
     assert len(one.sample(5)) == 5
@@ -296,7 +296,7 @@ def test_a_sample_is_the_same_rows_in_any_order(store):
 
 def test_a_subset_counts_its_rows_from_zero(store):
     add(store, *range(12))
-    part = StoredFeatures(store, row_keys(TEXTS)).subset(np.array([7, 3]))
+    part = StoredFeatures([store], row_keys(TEXTS)).subset(np.array([7, 3]))
 
     assert len(part) == 2
     assert part.take(np.array([1]))[0, 0] == 3
@@ -368,7 +368,7 @@ def test_a_subset_has_the_token_counts_and_keys_of_its_rows(store):
     add(store, *range(12))
     keys = row_keys(TEXTS)
 
-    part = StoredFeatures(store, keys).subset(np.array([7, 3]))
+    part = StoredFeatures([store], keys).subset(np.array([7, 3]))
 
     assert part.n_tokens().tolist() == [7, 3]
     assert part.keys.tolist() == [keys[7], keys[3]]
