@@ -27,7 +27,7 @@ Json = dict[str, Any]  # Any: JSON values
 HERE = Path(__file__).parent
 SETS: dict[str, Sequence[str]] = {
     "sst2": (),
-    "sst2-glue": ("--limit", "10000"),  # of 67,349, for time
+    "sst2-glue": (),
     "ag_news": (),
     "tnews-seed": ("--text-column", "4", "--label-column", "3"),
     "semeval2018-ec": (),
@@ -124,8 +124,8 @@ INTRODUCTION = """\
 # How well every model answers
 
 Printed by `python -m benchmarks.quality --data ../shared/data`: the offline encoder (`minilm`), mean pooling, six
-layers where several are taken, every option at its default; of sst2-glue only
-the first 10,000 training rows are taken. Value (95 % interval) on the scored rows, on which nothing was chosen."""
+layers where several are taken, every option at its default. Value (95 % interval) on the scored rows, on which nothing
+was chosen."""
 MINUS_TFIDF = """\
 Points (0.01) more than TF-IDF + logistic regression (of numbers: ridge regression) on the same rows, with the interval
 of the paired difference; **bold**: it is without zero."""
