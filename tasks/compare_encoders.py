@@ -4,16 +4,13 @@ import json
 import sys
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
 
-import luigi
-
-from pipeline.errors import PipelineError
 from pipeline.storage import disk
-from tasks import ledger, stop
+from tasks import ledger
 from tasks.base import Stage, T
 from tasks.dataset import PrepareDataset
 from tasks.features import ExtractFeatures
+from tasks.job import Job
 from tasks.options import (
     ComputeOptions,
     DatasetOptions,
@@ -39,22 +36,12 @@ class CompareEncoders(
     EncoderOptions,
     SplitOptions,
     DatasetOptions,
-    Stage,
+    Job,
 ):
     """Score encoders, layers, poolings and precisions on the training rows, and train with the best.
 
     It ends as `TrainLogReg` does with the options of the best view: the same stages, report, predictor and ``latest``.
     """
-
-    folder = TrainLogReg.folder
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: as in luigi
-        try:
-            super().__init__(*args, **kwargs)
-        except PipelineError as error:
-            if "artifacts" in self.__dict__:  # else not even that option could be read
-                ledger.write_refused(self.root, str(error))
-            raise
 
     @cached_property
     def scores(self) -> ScoreViews:
@@ -128,16 +115,3 @@ class CompareEncoders(
             name: stage.key
             for name, stage in {**found, **views, **self.upstream}.items()
         }
-
-
-@CompareEncoders.event_handler(luigi.Event.DEPENDENCY_PRESENT)
-def _nothing_to_do(task: Stage) -> None:
-    assert isinstance(task, CompareEncoders)  # registered for it alone
-    task.finish("noop")
-
-
-@CompareEncoders.event_handler(luigi.Event.DEPENDENCY_DISCOVERED)
-def _begin(task: Stage, _dependency: Stage) -> None:
-    assert isinstance(task, CompareEncoders)  # registered for it alone
-    if ledger.begin(task, task.root, task.keys()):
-        stop.forget()

@@ -8,9 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-import luigi
-
-from pipeline.errors import PipelineError
 from pipeline.storage import (
     disk,
     keyed_directory,
@@ -18,9 +15,10 @@ from pipeline.storage import (
     quarantine,
     read_manifest,
 )
-from tasks import ledger, stop
+from tasks import ledger
 from tasks.base import Stage
 from tasks.evaluation import EvaluateModel
+from tasks.job import Job
 from tasks.options import (
     ComputeOptions,
     DatasetOptions,
@@ -43,23 +41,14 @@ class TrainLogReg(
     EncoderOptions,
     SplitOptions,
     DatasetOptions,
-    Stage,
+    Job,
 ):
     """Train a classifier: every stage, a report and a predictor.
 
     Its own result is a folder of links, ``runs/<slug>-<key>/``, and ``latest``, which points at the newest one.
     """
 
-    folder = "runs"
     exports: ClassVar[type[ExportPredictor]] = ExportPredictor  # the last stage
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: as in luigi
-        try:
-            super().__init__(*args, **kwargs)
-        except PipelineError as error:
-            if "artifacts" in self.__dict__:  # else not even that option could be read
-                ledger.write_refused(self.root, str(error))
-            raise
 
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:
@@ -89,10 +78,6 @@ class TrainLogReg(
     def complete(self) -> bool:
         """Tell whether every stage is complete."""
         return all(stage.complete() for stage in self.upstream.values())
-
-    def run(self) -> None:
-        """Close the run: every stage is there."""
-        self.finish("ok")
 
     def finish(self, status: str) -> None:
         """Point ``latest`` at this result, write the ledger's line and print the headline."""
@@ -147,22 +132,3 @@ def _last_lines(report: dict[str, Any], latest: Path) -> str:  # Any: JSON value
         f"report     {latest / 'report.html'}\npredictor  {latest / 'predictor.joblib'}"
     )
     return f"{data}\n\n{report['summary']}\n{files}\n"
-
-
-@TrainLogReg.event_handler(luigi.Event.DEPENDENCY_PRESENT)
-def _nothing_to_do(task: Stage) -> None:
-    assert isinstance(task, TrainLogReg)  # registered for it alone
-    task.finish("noop")
-
-
-@TrainLogReg.event_handler(luigi.Event.DEPENDENCY_DISCOVERED)
-def _begin(task: Stage, _dependency: Stage) -> None:
-    assert isinstance(task, TrainLogReg)  # registered for it alone
-    if ledger.begin(task, task.root, task.keys()):
-        stop.forget()
-
-
-@Stage.event_handler(luigi.Event.FAILURE)
-def _failed(task: Stage, error: BaseException) -> None:
-    kind = "" if isinstance(error, PipelineError) else f"{type(error).__name__}: "
-    ledger.note_failure(f"{task.get_task_family()}: {kind}{error}")

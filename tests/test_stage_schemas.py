@@ -107,6 +107,7 @@ SOURCES = {
     ],
     "FitTerms": [
         "tasks/terms.py",
+        "tasks/texts.py",
         "pipeline/datasets/targets.py",
         "pipeline/terms/matrix.py",
         "pipeline/terms/model.py",
@@ -125,6 +126,7 @@ SOURCES = {
     ],
     "FitBaselines": [
         "tasks/baselines.py",
+        "tasks/texts.py",
         "pipeline/datasets/targets.py",
         "pipeline/evaluation/baselines.py",
         "pipeline/terms/matrix.py",

@@ -71,7 +71,7 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
         for path in sorted(inputs.baselines.glob("*.npy"))
     }
     rule = decision(inputs, material, outputs)
-    words = with_words(material, outputs)
+    words = with_words(material, measured, outputs)
     cosine = cosine_outputs(material)
     if cosine is not None:
         outputs["cosine"] = cosine
@@ -118,7 +118,7 @@ def _build(inputs: ReportInputs, material: Material) -> Json:
         **_answers(ours, clusters, head.classes),
         "decision": rule,
         "with_words": words,
-        "cascade": cascade(inputs, material),
+        "cascade": cascade(inputs, material, measured),
         "slices": slices(
             material, inputs.spec.max_length, facts["ledger"].get("slice_column")
         ),

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evaluation.kinds import scored_of
-from pipeline.evaluation.metrics import differences, figures, measure
+from pipeline.evaluation.metrics import Measured, differences, figures, measure
 from pipeline.heads.blend import scores_of
 from pipeline.heads.streaming import score_stored
 from pipeline.report.kinds import KINDS
@@ -17,7 +17,9 @@ from pipeline.terms.model import outputs_of
 Outputs = NDArray[np.float64]
 
 
-def with_words(material: Material, baselines: dict[str, Outputs]) -> Json | None:
+def with_words(
+    material: Material, measured: Measured, baselines: dict[str, Outputs]
+) -> Json | None:
     """Return what the mean of this model's scores and TF-IDF's would answer.
 
     Nothing is fitted for it: log odds, or numbers, count the same; `TrainHybrid` weighs them. None where the model goes
@@ -26,6 +28,8 @@ def with_words(material: Material, baselines: dict[str, Outputs]) -> Json | None
     Parameters
     ----------
     material : Material
+    measured : Measured
+        Its scored rows.
     baselines : dict of str to ndarray of float64, shape (n, k)
         What the baselines say of the scored rows.
 
@@ -42,22 +46,22 @@ def with_words(material: Material, baselines: dict[str, Outputs]) -> Json | None
         or kind.baseline not in baselines
     ):
         return None
-    outputs = score_stored(head, material.features.subset(material.test))
-    parts = (
-        scores_of(one, material.y_fit) for one in (outputs, baselines[kind.baseline])
-    )
-    mean = outputs_of(np.mean([*parts], axis=0), material.y_fit)
-    clusters = material.clusters
-    plain = measure(scored_of(material.scored.y, outputs), clusters)
-    both = measure(scored_of(material.scored.y, mean), clusters)
+    parts = [
+        scores_of(one, material.y_fit)
+        for one in (material.scored.outputs, baselines[kind.baseline])
+    ]
+    mean = outputs_of(np.mean(parts, axis=0), material.y_fit)
+    both = measure(scored_of(material.scored.y, mean), material.clusters)
     return {
         "metric": kind.headline,
         "figure": figures(both)[kind.headline],
-        "difference": differences(both, plain)[kind.headline],
+        "difference": differences(both, measured)[kind.headline],
     }
 
 
-def cascade(inputs: ReportInputs, material: Material) -> Json | None:
+def cascade(
+    inputs: ReportInputs, material: Material, measured: Measured
+) -> Json | None:
     """Return how many scored rows words alone answer, and what that costs; None where every row is encoded.
 
     Returns
@@ -72,14 +76,13 @@ def cascade(inputs: ReportInputs, material: Material) -> Json | None:
     columns = material.features.subset(material.test)
     outputs = score_stored(replace(head, gate=None), columns)
     whole = measure(answered_by(head, material.scored.y, outputs), material.clusters)
-    ours = measure(material.scored, material.clusters)
     open_rows = [
         int(head.needs_features(values[:, -head.n_terms :]).sum())
         for _, values in columns.blocks()
     ]
     return {
         "share": 1 - sum(open_rows) / len(columns),
-        "difference": differences(ours, whole)["accuracy"],
+        "difference": differences(measured, whole)["accuracy"],
         "fit": read_manifest(inputs.model)["facts"]["gate"],
         "min_confidence": head.gate.min_confidence,
     }
