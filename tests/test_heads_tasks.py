@@ -79,8 +79,8 @@ def fit_labels(features, Y, **options):
 
 
 def fit_numbers(features, values, **options):
-    spec = HeadSpec(**options)
-    return fit_task(InMemory(features), values, spec, FOLDS, task="regression")
+    spec, folds = HeadSpec(**options), FOLDS[: len(values)]
+    return fit_task(InMemory(features), values, spec, folds, task="regression")
 
 
 def reference(C, class_weight=None):
@@ -192,8 +192,16 @@ def test_labels_of_features_that_do_not_vary_get_their_share():
     assert proba == pytest.approx(np.tile(Y.mean(axis=0), (2, 1)), abs=0.002)
 
 
-def test_numbers_are_fitted_as_scikit_learn_fits_ridge_regression():
-    features, _, values = world()
+def wide_world():
+    """Return fewer rows than features, (80, 300), and their numbers."""
+    generator = np.random.default_rng(3)
+    features = (generator.normal(size=(80, 300)) * 3 + 30).astype(np.float32)
+    return features, features[:, :5].sum(axis=1) + generator.normal(size=80)
+
+
+@pytest.mark.parametrize("is_wide", [False, True])
+def test_numbers_are_fitted_as_scikit_learn_fits_ridge_regression(is_wide):
+    features, values = wide_world() if is_wide else world()[::2]
     sklearn = make_pipeline(StandardScaler(), Ridge(alpha=1 / 0.03))
 
     head = fit_numbers(features, values, C=0.03)
@@ -203,12 +211,14 @@ def test_numbers_are_fitted_as_scikit_learn_fits_ridge_regression():
     )
     assert head.task == "regression"
     assert head.decision(features) == pytest.approx(expected, abs=1e-6)
-    assert head.outputs(features).shape == (600, 1)
+    assert head.outputs(features).shape == (len(values), 1)
     assert head.decide(head.outputs(features)) == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_search_of_numbers_is_out_of_fold():
-    features, _, values = world()
+@pytest.mark.parametrize("is_wide", [False, True])
+def test_the_search_of_numbers_is_out_of_fold(is_wide):
+    features, values = wide_world() if is_wide else world()[::2]
+    folds = FOLDS[: len(values)]
 
     head = fit_numbers(features, values)
 
@@ -218,12 +228,23 @@ def test_the_search_of_numbers_is_out_of_fold():
             make_pipeline(StandardScaler(), Ridge(alpha=1 / point.C)),
             features.astype(np.float64),
             values,
-            cv=PredefinedSplit(FOLDS),
+            cv=PredefinedSplit(folds),
         )
         mse = ((found - values) ** 2).mean()
         assert point.mse == pytest.approx(mse, rel=1e-6)
         assert point.r2 == pytest.approx(1 - mse / values.var(), rel=1e-6)
     assert min(head.search, key=lambda point: point.mse).C == head.C
+
+
+@pytest.mark.parametrize("is_wide", [False, True])
+def test_numbers_out_of_fold_are_those_of_the_search(is_wide):
+    features, values = wide_world() if is_wide else world()[::2]
+    folds, (point, *_) = FOLDS[: len(values)], fit_numbers(features, values).search
+
+    found = quick_out_of_fold(features, values, folds, HeadSpec(C=point.C), 0)
+
+    assert found is not None
+    assert ((found[:, 0] - values) ** 2).mean() == pytest.approx(point.mse, rel=1e-6)
 
 
 def test_numbers_far_from_zero_lose_no_digits():
@@ -235,6 +256,15 @@ def test_numbers_far_from_zero_lose_no_digits():
     assert far.decision(features) - 1e6 == pytest.approx(
         near.decision(features), abs=1e-6
     )
+
+
+@pytest.mark.parametrize("C", [1e9, 1e30])
+def test_numbers_are_met_where_hardly_anything_is_paid_for_coefficients(C):
+    features, values = wide_world()
+
+    head = fit_numbers(features, values, C=C)
+
+    assert head.decision(features) == pytest.approx(values, abs=1e-4)
 
 
 def test_numbers_of_constant_features_are_refused():

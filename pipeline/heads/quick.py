@@ -11,7 +11,7 @@ from pipeline.heads.label_search import (
     affordable_rows_of_labels,
     fit_and_predict_labels,
 )
-from pipeline.heads.ridge import fit_and_predict_values
+from pipeline.heads.ridge import affordable_rows_of_values, fit_and_predict_values
 from pipeline.heads.search import (
     QUICK_OPERATIONS,
     affordable_rows,
@@ -29,7 +29,7 @@ def quick_rows(targets: Targets, n_classes: int, n_features: int) -> int:
         return affordable_rows_of_labels(int(targets.shape[1]), n_features)
     if targets.dtype == np.int64:
         return affordable_rows(n_classes, n_features)
-    return int(QUICK_OPERATIONS // n_features**2)
+    return affordable_rows_of_values(n_features, QUICK_OPERATIONS)
 
 
 def quick_outputs(

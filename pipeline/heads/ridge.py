@@ -1,25 +1,38 @@
-"""Ridge regression on standardised features, in one pass over rows that need not fit in memory.
+"""Ridge regression on standardised features, of rows that need not fit in memory.
 
-The objective is scikit-learn's, ``||y - X w - b||^2 + alpha ||w||^2`` with ``alpha = 1 / C``. All it takes of the rows
-are their moments: sums of features, values, and products of both. Those of each fold are summed apart, so that
-cross-validation is arithmetic on d x d matrices: the moments of the training part are those of all rows less the
-fold's, one eigendecomposition serves every C, and the error on the fold follows from the fold's own moments.
+The objective is scikit-learn's, ``||y - X w - b||^2 + alpha ||w||^2`` with ``alpha = 1 / C``. What a fit takes of the
+rows is a matrix of the smaller side's size [1]_, of which one eigendecomposition serves every C:
+
+- the products of features, d x d, where rows are at least as many. They are sums over rows, read in one pass. Those
+  of each fold are summed apart: the sums of a training part are those of all rows less the fold's, and the error on the
+  fold follows from the fold's own sums.
+- the products of rows, n x n, where features are more: there the rows need less memory than the sums would.
+
+.. [1] T. Hastie, R. Tibshirani, J. Friedman (2009), The Elements of Statistical Learning, section 18.3.5.
 """
 
+import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 import sklearn
+from numpy.linalg import LinAlgError
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 
 from pipeline.config import HeadSpec
 from pipeline.errors import ConfigError
 from pipeline.heads.head import Features, Head, RidgePoint
-from pipeline.heads.objective import chunks_of, one_blas_thread, usable_scale
+from pipeline.heads.objective import THREADS, chunks_of, one_blas_thread, usable_scale
 from pipeline.heads.streaming import FeatureRows
 
 GRID = tuple(float(f"{10.0**e:.3g}") for e in np.arange(-6.0, 1.01, 0.5))
+AT_ONCE_BYTES = 2**32  # of all folds that are fitted side by side
+MATRICES = 6  # of the smaller side's size that a fit needs
 Vector = NDArray[np.float64]
 
 
@@ -90,25 +103,27 @@ def fit_ridge(
             "--task classification."
         )
     with one_blas_thread():  # sums have one order whatever the machine
-        shift, parts = _moments_by_fold(features, values, folds)
-        whole = sum(parts[1:], start=parts[0])
-        search = _search(whole, parts, shift) if spec.C == "auto" else []
+        parts: _Parts
+        if len(features) < features.dim:
+            parts = _Rows(features.take(np.arange(len(features))), values, folds)
+        else:
+            parts = _Sums.of(features, values, folds)
+        search = _search(parts, folds, values) if spec.C == "auto" else []
         C = min(search, key=lambda point: point.mse).C if search else float(spec.C)
-        scale = _scale(whole, shift)
-        coef = _Spectrum.of(whole, scale).solve(C)
-    mean = whole.mean + shift
+        fit = parts.without(None)
+        coef = fit.coef(C)
     return Head(
         task="regression",
         classes=[],
-        mean=mean[:-1],
-        scale=scale,
+        mean=fit.mean,
+        scale=fit.scale,
         coef=coef[None],
-        intercept=mean[-1:].copy(),  # standardised features have a mean of 0
+        intercept=np.array([fit.centre]),  # standardised features have a mean of 0
         C=C,
         class_weight=spec.class_weight,
         n_iter=0,
         converged=True,
-        solver="ridge-eigh",
+        solver="ridge-cholesky",
         sklearn_version=sklearn.__version__,
         search=search,
     )
@@ -130,85 +145,190 @@ def fit_and_predict_values(
     """
     if (features == features[0]).all():
         return np.full(len(others), values.mean())
-    z = np.column_stack([features, values]).astype(np.float64)
-    shift = z.mean(axis=0)
-    z -= shift
-    moments = Moments(len(z), z.sum(axis=0), z.T @ z)
-    scale = _scale(moments, shift)
-    coef = _Spectrum.of(moments, scale).solve(float(spec.C))
-    return np.asarray((others - shift[:-1]) / scale @ coef + shift[-1])
+    if len(features) < features.shape[1]:
+        fit = _fit_of_rows(features, values)
+    else:
+        z = np.column_stack([features, values]).astype(np.float64)
+        shift = z.mean(axis=0)
+        z -= shift
+        fit = _fit_of_moments(Moments(len(z), z.sum(axis=0), z.T @ z), shift)
+    return fit.answers(others, fit.coef(float(spec.C)))
 
 
-def _moments_by_fold(
-    features: FeatureRows, values: Vector, folds: NDArray[np.int8]
-) -> tuple[Vector, list[Moments]]:
-    """Return what z was shifted by, shape (d + 1,), and the moments of each fold's rows."""
-    width = features.dim + 1
-    first = features.take(features.sample(min(len(features), 1_024)))
-    shift = np.append(first.astype(np.float64).mean(axis=0), values.mean())
-    parts = [
-        Moments(0, np.zeros(width), np.zeros((width, width))) for _ in np.unique(folds)
-    ]
-    number = np.searchsorted(np.unique(folds), folds)
-    for rows, block in chunks_of(features.blocks()):
-        z = np.column_stack([block, values[rows]]) - shift
-        for i in np.unique(number[rows]).tolist():
-            own = z[number[rows] == i]
-            parts[i] += Moments(len(own), own.sum(axis=0), own.T @ own)
-    return shift, parts
-
-
-def _scale(moments: Moments, shift: Vector) -> Vector:
-    variances = np.diagonal(moments.scatter)[:-1] / moments.n
-    std = np.sqrt(np.maximum(variances, 0.0))
-    return usable_scale((moments.mean + shift)[:-1], std, moments.n)
+def affordable_rows_of_values(n_features: int, operations: float) -> int:
+    """Return on how many rows `fit_and_predict_values` takes that many operations."""
+    n_rows = int(operations // n_features**2)
+    return n_rows if n_rows >= n_features else math.isqrt(int(operations // n_features))
 
 
 @dataclass(frozen=True)
-class _Spectrum:
-    """The eigenvalues and vectors of standardised features' products, and the products with values in their basis."""
+class _Fit:
+    """Ridge regression of some rows.
 
-    values: Vector
-    vectors: Vector
+    Attributes
+    ----------
+    mean, scale : ndarray of float64, shape (d,)
+        Of the features.
+    centre : float
+        The mean value.
+    products : ndarray of float64, shape (r, r)
+        Of standardised features, or of rows.
+    targets : ndarray of float64, shape (r,)
+        The products of features with values, or the values.
+    rows : ndarray of float64, shape (r, d), optional
+        Standardised, where the products are theirs.
+    """
+
+    mean: Vector
+    scale: Vector
+    centre: float
+    products: Vector
     targets: Vector
+    rows: Vector | None = None
+
+    def coef(self, C: float) -> Vector:
+        """Return the coefficients of standardised features for one C, shape (d,)."""
+        products = self.products.copy()
+        products[np.diag_indices_from(products)] += 1 / C
+        try:
+            factor = cho_factor(products, lower=True, overwrite_a=True)
+        except LinAlgError:  # a penalty as small as rounding
+            return self.coefs([C])[0]
+        return self._of_features(cho_solve(factor, self.targets))
+
+    def coefs(self, Cs: Sequence[float]) -> list[Vector]:
+        """Return those for several."""
+        eigenvalues, vectors = np.linalg.eigh(self.products)
+        targets = vectors.T @ self.targets
+        return [
+            self._of_features(
+                vectors @ (targets / (np.maximum(eigenvalues, 0) + 1 / C))
+            )
+            for C in Cs
+        ]
+
+    def _of_features(self, solution: Vector) -> Vector:
+        return solution if self.rows is None else self.rows.T @ solution
+
+    def answers(self, features: Features, coef: Vector) -> Vector:
+        """Return what rows are answered, shape (m,)."""
+        return np.asarray((features - self.mean) / self.scale @ coef + self.centre)
+
+
+def _fit_of_moments(moments: Moments, shift: Vector) -> _Fit:
+    """Return the fit of rows by their sums, which are less a shift, shape (d + 1,)."""
+    scatter, mean = moments.scatter, moments.mean + shift
+    std = np.sqrt(np.maximum(np.diagonal(scatter)[:-1] / moments.n, 0.0))
+    scale = usable_scale(mean[:-1], std, moments.n)
+    products = scatter[:-1, :-1] / np.outer(scale, scale)
+    targets = scatter[:-1, -1] / scale
+    return _Fit(mean[:-1], scale, float(mean[-1]), products, targets)
+
+
+def _fit_of_rows(features: Features, values: Vector) -> _Fit:
+    """Return the fit of rows, shape (n, d), that are fewer than their features."""
+    rows = features.astype(np.float64)
+    mean, centre = rows.mean(axis=0), float(values.mean())
+    rows -= mean
+    scale = usable_scale(mean, np.sqrt((rows**2).mean(axis=0)), len(rows))
+    rows /= scale
+    return _Fit(mean, scale, centre, rows @ rows.T, values - centre, rows)
+
+
+class _Parts(Protocol):
+    """Rows in folds."""
+
+    @property
+    def side(self) -> int:
+        """The size of the matrix that a fit decomposes."""
+
+    def without(self, fold: int | None) -> _Fit:
+        """Return the fit of all rows without those of a fold."""
+
+    def squared_error(self, fold: int, fit: _Fit, coef: Vector) -> float:
+        """Return the sum of the squared errors on a fold's rows."""
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows in memory, shape (n, d), where features are more."""
+
+    features: Features
+    values: Vector
+    folds: NDArray[np.int8]
+
+    @property
+    def side(self) -> int:
+        return len(self.values)
+
+    def without(self, fold: int | None) -> _Fit:
+        inside = slice(None) if fold is None else self.folds != fold
+        return _fit_of_rows(self.features[inside], self.values[inside])
+
+    def squared_error(self, fold: int, fit: _Fit, coef: Vector) -> float:
+        own = self.folds == fold
+        errors = self.values[own] - fit.answers(self.features[own], coef)
+        return float(errors @ errors)
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """The moments of each fold's rows, of all, and what they are less, shape (d + 1,)."""
+
+    shift: Vector
+    of_folds: dict[int, Moments]
+    whole: Moments
 
     @classmethod
-    def of(cls, moments: Moments, scale: Vector) -> "_Spectrum":
-        scatter = moments.scatter
-        values, vectors = np.linalg.eigh(scatter[:-1, :-1] / np.outer(scale, scale))
-        return cls(values, vectors, vectors.T @ (scatter[:-1, -1] / scale))
+    def of(
+        cls, features: FeatureRows, values: Vector, folds: NDArray[np.int8]
+    ) -> "_Sums":
+        """Read the rows once."""
+        width = features.dim + 1
+        first = features.take(features.sample(min(len(features), 1_024)))
+        shift = np.append(first.astype(np.float64).mean(axis=0), values.mean())
+        zeros = Moments(0, np.zeros(width), np.zeros((width, width)))
+        parts = dict.fromkeys(np.unique(folds).tolist(), zeros)
+        for rows, block in chunks_of(features.blocks()):
+            z = np.column_stack([block, values[rows]]) - shift
+            for fold in np.unique(folds[rows]).tolist():
+                own = z[folds[rows] == fold]
+                parts[fold] += Moments(len(own), own.sum(axis=0), own.T @ own)
+        return cls(shift, parts, sum(parts.values(), start=zeros))
 
-    def solve(self, C: float) -> Vector:
-        """Return the coefficients of standardised features, shape (d,)."""
-        return self.vectors @ (self.targets / (np.maximum(self.values, 0.0) + 1 / C))
+    @property
+    def side(self) -> int:
+        return len(self.shift) - 1
+
+    def without(self, fold: int | None) -> _Fit:
+        moments = self.whole if fold is None else self.whole - self.of_folds[fold]
+        return _fit_of_moments(moments, self.shift)
+
+    def squared_error(self, fold: int, fit: _Fit, coef: Vector) -> float:
+        part = self.of_folds[fold]
+        mean = np.append(fit.mean, fit.centre) - self.shift
+        direction = np.append(-coef / fit.scale, 1.0)
+        along, offset = direction @ part.total, direction @ mean
+        squares = direction @ part.products @ direction
+        return float(squares - 2 * along * offset + part.n * offset**2)
 
 
-def _search(
-    whole: Moments, parts: Sequence[Moments], shift: Vector
-) -> list[RidgePoint]:
-    """Return the out-of-fold error for each C of the grid."""
-    squares = np.zeros(len(GRID))
-    for part in parts:
-        fitted = whole - part
-        scale = _scale(fitted, shift)
-        spectrum = _Spectrum.of(fitted, scale)
-        for i, C in enumerate(GRID):
-            squares[i] += _squared_error(part, fitted.mean, spectrum.solve(C) / scale)
-    mse = squares / whole.n
-    variance = whole.scatter[-1, -1] / whole.n
+def _search(parts: _Parts, folds: NDArray[np.int8], values: Vector) -> list[RidgePoint]:
+    """Return the out-of-fold error for each C of the grid; several folds are fitted at a time."""
+    names = np.unique(folds).tolist()
+    affordable = AT_ONCE_BYTES // (8 * MATRICES * parts.side**2)
+    n_threads = max(1, min(THREADS, len(names), affordable))
+    with ThreadPoolExecutor(n_threads) as pool:
+        squares = np.sum(list(pool.map(partial(_squared_errors, parts), names)), axis=0)
+    mse = squares / len(values)
+    variance = np.var(values)
     return [
         RidgePoint(C, float(error), float(1 - error / variance))
         for C, error in zip(GRID, mse, strict=True)
     ]
 
 
-def _squared_error(part: Moments, mean: Vector, coef: Vector) -> float:
-    """Return the sum over rows of ((value - its mean) - (features - their mean) coef)^2, by the rows' moments."""
-    direction = np.append(-coef, 1.0)
-    centred = (
-        part.products
-        - np.outer(part.total, mean)
-        - np.outer(mean, part.total)
-        + part.n * np.outer(mean, mean)
-    )
-    return float(direction @ centred @ direction)
+def _squared_errors(parts: _Parts, fold: int) -> Vector:
+    """Return the sum of the squared errors on a fold's rows for each C of the grid, shape (len(GRID),)."""
+    fit = parts.without(fold)
+    return np.array([parts.squared_error(fold, fit, w) for w in fit.coefs(GRID)])
