@@ -1,52 +1,66 @@
 """Words first: where they are sure of an answer, the text is not encoded at all."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
 
 from pipeline.config import CascadeSpec
 from pipeline.errors import ConfigError
-from pipeline.storage import Draft
-from tasks.hybrid import EvaluateHybrid, ExportHybrid, FitHybrid, TrainHybrid
+from pipeline.storage import Draft, disk
+from tasks.base import Stage
+from tasks.hybrid import (
+    EvaluateHybrid,
+    ExportHybrid,
+    FitHybrid,
+    TrainHybrid,
+    keep_held_out,
+)
+from tasks.logreg import Fit, TrainingRows
 from tasks.options import CascadeOptions, spec_of
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from pipeline.heads.blend import Blended
-    from pipeline.heads.head import Head
 
 
 class FitCascade(CascadeOptions, FitHybrid):
-    """Fit the hybrid, and find where words alone do as well: ``models/<slug>-<key>/``."""
+    """Find where words alone do as well as the hybrid: ``models/<slug>-<key>/``."""
+
+    @cached_property
+    def upstream(self) -> Mapping[str, Stage]:
+        """Read what the hybrid reads, and the hybrid, which encodes every text."""
+        return {**super().upstream, "hybrid": self.part(FitHybrid)}
 
     def identity(self) -> dict[str, object]:
         """Return the head's options and the loss that is allowed."""
         return {**super().identity(), "max_loss": spec_of(self, CascadeSpec).max_loss}
 
-    def answering(
-        self,
-        blended: "Blended",
-        targets: "NDArray[Any]",
-        clusters: "Callable[[], NDArray[np.int64]]",
-        draft: Draft,
-    ) -> "tuple[Head, NDArray[np.float64]]":
-        """Return the head with its gate, and what its rows get out of fold, shape (n, k)."""
-        from dataclasses import replace
-
+    def fit(self, rows: TrainingRows, draft: Draft) -> Fit:
+        """Return the hybrid's head with its gate; keep what its rows get out of fold."""
         import numpy as np
 
-        from pipeline.heads.gate import POINT, fit_gate
+        from pipeline.heads.blend import blend_outputs, fit_blend
+        from pipeline.heads.gate import POINT, choose_confidence
+        from pipeline.heads.head import Gate, load_head
 
-        if blended.head.task != "classification":
+        if rows.task != "classification":
             raise ConfigError(
-                f"A cascade answers with one class, and this is {blended.head.task}. Use TrainHybrid."
+                f"A cascade answers with one class, and this is {rows.task}. Use TrainHybrid."
             )
-        max_loss = POINT * spec_of(self, CascadeSpec).max_loss
-        gate, draft.facts["gate"] = fit_gate(blended, targets, clusters(), max_loss)
-        is_sure = blended.terms_outputs.max(axis=1) >= gate.min_confidence
-        outputs = np.where(is_sure[:, None], blended.terms_outputs, blended.outputs)
-        return replace(blended.head, gate=gate), outputs
+        hybrid = self.upstream["hybrid"].directory
+        head = load_head(hybrid)
+        some, targets, folds, terms = weighed = self.weighed(rows, head)
+        outputs = disk.load_array(hybrid / "held_out.npy")[some]
+        k = len(head.classes)
+        terms_outputs = blend_outputs(terms, targets, folds, k, self.spec)
+        min_confidence, draft.facts["gate"] = choose_confidence(
+            terms_outputs,
+            outputs,
+            targets,
+            self.clusters(rows)[some],
+            POINT * spec_of(self, CascadeSpec).max_loss,
+        )
+        gate = Gate(fit_blend(terms, targets, k, self.spec), min_confidence)
+        is_sure = terms_outputs.max(axis=1, keepdims=True) >= min_confidence
+        answered = np.where(is_sure, terms_outputs, outputs)
+        fit = Fit(replace(head, gate=gate), answered)
+        return keep_held_out(fit, rows, weighed, draft)
 
 
 class EvaluateCascade(CascadeOptions, EvaluateHybrid):

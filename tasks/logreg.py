@@ -1,11 +1,11 @@
 """Fit logistic regression, or ridge regression where labels are numbers, on cached features."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.config import ComputeSpec, DecisionSpec, EncoderSpec, HeadSpec
 from pipeline.storage import Draft, disk
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from pipeline.features.stored import StoredFeatures
     from pipeline.heads.decision.costs import Costs
     from pipeline.heads.head import Head
+
+
+Part = TypeVar("Part", bound="FitLogReg")
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,10 @@ class FitLogReg(
     folder = "models"
     schema = 7
 
+    def __init__(self, *args: Any, is_part: bool = False, **kwargs: Any) -> None:
+        self.is_part = is_part  # of another model, which goes on from this one
+        super().__init__(*args, **kwargs)
+
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:
         """Read labels, rows to fit on, and features."""
@@ -93,10 +100,17 @@ class FitLogReg(
         """Return the stages whose features stand side by side, by their names in `upstream`."""
         return {"features": self.stage(ExtractFeatures)}
 
+    def part(self, kind: "type[Part]") -> "Part":
+        """Return the stage of a model that this one goes on from; a decision rule is for the whole alone."""
+        names = [name for name, _ in kind.get_params()]  # type: ignore[no-untyped-call]  # luigi's
+        rule = {field.name: field.default for field in fields(DecisionSpec)}
+        options = {name: rule.get(name, getattr(self, name)) for name in names}
+        return kind(is_part=True, family=self._family, **options)
+
     @property
     def role(self) -> str:
         """Return the stage's name in the ledger."""
-        return "FitLogReg"
+        return super().role if self.is_part else "FitLogReg"
 
     @property
     def encoder_spec(self) -> EncoderSpec:

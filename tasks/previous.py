@@ -73,7 +73,7 @@ def _changed(stages: Sequence[Stage], theirs: Json) -> list[str]:
         if fields is not None:
             own = {**stage.key_fields, "inputs": fields.get("inputs", {})}
             found += differences(fields, own)
-    return found
+    return list(dict.fromkeys(found))  # a model's part has its options
 
 
 def _earlier(root: Path, stages: Sequence[Stage]) -> Iterator[tuple[str, Json]]:

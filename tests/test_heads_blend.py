@@ -1,15 +1,23 @@
 """Scores of several models added up, and the gate of a cascade."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 from pipeline.config import HeadSpec
 from pipeline.errors import DataError
-from pipeline.heads.blend import RIDGE, blend_with_terms, fit_blend, scores_of
+from pipeline.heads.blend import (
+    RIDGE,
+    blend_outputs,
+    blend_with_terms,
+    fit_blend,
+    scores_of,
+)
 from pipeline.heads.fit import fit_task
-from pipeline.heads.gate import fit_gate
-from pipeline.heads.head import load_head, save_head
+from pipeline.heads.gate import choose_confidence
+from pipeline.heads.head import Gate, Head, load_head, save_head
 from pipeline.terms.model import outputs_of
 from tests.test_heads_streaming import Rows
 
@@ -33,6 +41,23 @@ def data(task, n=300, k=2):
     return features, 3 * other, truth.argmax(axis=1).astype(np.int64)
 
 
+class Blended(NamedTuple):
+    head: Head
+    outputs: np.ndarray
+    parts: dict[str, np.ndarray]
+    y: np.ndarray
+    folds: np.ndarray
+
+    def gate(self, clusters, max_loss):
+        """Return the gate of two classes, and what it promises."""
+        args = self.parts, self.y
+        terms_outputs = blend_outputs(*args, self.folds, 2, SPEC)
+        level, facts = choose_confidence(
+            terms_outputs, self.outputs, self.y, clusters, max_loss
+        )
+        return Gate(fit_blend(*args, 2, SPEC), level), facts
+
+
 def blended(task, k):
     features, scores, targets = data(task, k=k)
     if task == "multilabel":
@@ -46,8 +71,9 @@ def blended(task, k):
     head = fit_task(Rows(features), labels, SPEC, folds, task=task, names=names)
     noise = np.random.default_rng(1).normal(size=scores.shape)
     parts = {"words": scores, "characters": noise}
-    found = blend_with_terms(head, features, parts, targets, folds, spec=SPEC)
+    whole, outputs = blend_with_terms(head, features, parts, targets, folds, spec=SPEC)
     columns = np.hstack([features, scores, noise]).astype(np.float32)
+    found = Blended(whole, outputs, parts, targets, folds)
     return head, found, features, columns, targets
 
 
@@ -147,7 +173,7 @@ def test_a_gate_lets_sure_words_answer_and_keeps_its_promise():
     clusters = np.arange(len(y))
 
     losses = (0.001, 0.05, 1.1)
-    gates = [fit_gate(found, y, clusters, loss) for loss in losses]
+    gates = [found.gate(clusters, loss) for loss in losses]
 
     shares = [facts["share"] for _, facts in gates]
     assert 0 == shares[0] <= shares[1] <= shares[2] == 1.0
@@ -172,7 +198,7 @@ def test_rows_that_belong_together_count_as_one_for_a_gate():
     _, found, _, _, y = blended("classification", 2)
 
     alone, together = (
-        fit_gate(found, y, clusters, 0.05)[1]["share"]
+        found.gate(clusters, 0.05)[1]["share"]
         for clusters in (np.arange(len(y)), np.arange(len(y)) // 30)
     )
 

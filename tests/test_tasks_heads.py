@@ -89,6 +89,34 @@ def test_each_model_reuses_what_others_made(job, reviews, tiny_encoder):
     assert "stage: 'FitHybrid' -> 'FitCascade'" in previous["changed"]
 
 
+def test_a_model_goes_on_from_the_one_it_holds(job, reviews, tiny_encoder):
+    rule = ("--calibration", "sigmoid")
+    done = train(job, "TrainCascade", reviews, tiny_encoder, *rule)
+    assert done.status == 0, done.err
+    alone = ["FitLayers", "FitHybrid"]
+    entry = job.ledger()[-1]
+    assert [name for name in entry["stages_run"] if name in alone] == alone
+    assert set(alone) < set(entry["keys"])
+    search = job.report()["head"]["search"]
+
+    ran = []
+    for task in ("TrainHybrid", "TrainLayers"):
+        assert train(job, task, reviews, tiny_encoder).status == 0
+        ran.append(job.ledger()[-1]["stages_run"])
+
+    assert ran == [
+        ["EvaluateHybrid", "ExportHybrid"],
+        ["EvaluateLayers", "ExportLayers"],
+    ]
+    assert job.report()["head"]["search"] == search
+    assert job.report()["decision"] is None
+
+    train(job, "TrainCascade", reviews, tiny_encoder, *rule, "--C", "1")
+
+    changed = job.report()["run"]["previous"]["changed"]
+    assert sum("C: 'auto' -> 1.0" in line for line in changed) == 1
+
+
 @pytest.mark.parametrize("task", ["TrainHybrid", "TrainCascade"])
 def test_words_count_beside_the_encoder(job, reviews, tiny_encoder, task):
     done = train(job, task, reviews, tiny_encoder, "--C", "0.001")

@@ -9,7 +9,7 @@ with the scores of the models on words beside them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -120,27 +120,6 @@ def _row_weights(targets: Targets, n_classes: int, spec: HeadSpec) -> Scores:
     return weights
 
 
-@dataclass(frozen=True)
-class Blended:
-    """A head on features and term scores, and what its rows get from fits without their fold.
-
-    Attributes
-    ----------
-    head : Head
-    outputs : ndarray of float64, shape (n, k)
-        Of the rows fitted on, by models and weights from the other folds.
-    terms_outputs : ndarray of float64, shape (n, k)
-        The same by the models on words alone.
-    terms : Blend
-        Of these alone.
-    """
-
-    head: Head
-    outputs: Scores
-    terms_outputs: Scores
-    terms: Blend
-
-
 def blend_with_terms(
     head: Head,
     features: NDArray[np.float32],
@@ -149,7 +128,7 @@ def blend_with_terms(
     folds: NDArray[np.int8],
     *,
     spec: HeadSpec,
-) -> Blended:
+) -> tuple[Head, Scores]:
     """Add the scores of models on words to those of a head.
 
     Parameters
@@ -166,8 +145,10 @@ def blend_with_terms(
 
     Returns
     -------
-    Blended
-        Its head takes the features and then the scores of all models on words, d + m w columns.
+    head : Head
+        On the features and then the scores of all models on words, d + m w columns.
+    outputs : ndarray of float64, shape (n, k)
+        Of the rows, by models and weights from the other folds.
 
     Raises
     ------
@@ -187,22 +168,20 @@ def blend_with_terms(
         )
     parts = {ENCODER: scores_of(outputs, targets), **terms}
     blend = fit_blend(parts, targets, k, spec)
-    return Blended(
-        _folded(head, blend, targets),
-        _cross_fitted(parts, targets, folds, k, spec),
-        _cross_fitted(terms, targets, folds, k, spec),
-        fit_blend(terms, targets, k, spec),
-    )
+    return _folded(head, blend, targets), blend_outputs(parts, targets, folds, k, spec)
 
 
-def _cross_fitted(
+def blend_outputs(
     parts: dict[str, Scores],
     targets: Targets,
     folds: NDArray[np.int8],
     n_classes: int,
     spec: HeadSpec,
 ) -> Scores:
-    """Return the outputs of the rows of each fold by weights from the other folds, shape (n, k)."""
+    """Return the outputs of the rows of each fold by weights from the other folds, shape (n, k).
+
+    The arguments are those of `fit_blend`, with the fold of each row.
+    """
     places, found = [], []
     for fold in np.unique(folds):
         out = folds == fold

@@ -15,9 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from pipeline.heads.blend import Blended
-from pipeline.heads.head import Gate
-
 Json = dict[str, Any]  # Any: JSON values
 POINT = 0.01  # of accuracy
 CONFIDENCE = 0.95  # of the bound on the loss, one-sided
@@ -26,18 +23,19 @@ DIGITS = 1e6  # of a confidence
 NEVER = 2.0  # no probability is as large
 
 
-def fit_gate(
-    blended: Blended,
+def choose_confidence(
+    terms_outputs: NDArray[np.floating],
+    outputs: NDArray[np.floating],
     y: NDArray[np.int64],
     clusters: NDArray[np.int64],
     max_loss: float,
-) -> tuple[Gate, Json]:
-    """Return the gate that lets the models on words answer as many rows as the loss of accuracy allows.
+) -> tuple[float, Json]:
+    """Return from which confidence on models on words answer alone: as many rows as the loss of accuracy allows.
 
     Parameters
     ----------
-    blended : Blended
-        Of n rows.
+    terms_outputs, outputs : ndarray, shape (n, k)
+        Probabilities by the models on words, and by the whole that may encode, out of fold.
     y : ndarray of int64, shape (n,)
         Their classes.
     clusters : ndarray of int64, shape (n,)
@@ -47,7 +45,7 @@ def fit_gate(
 
     Returns
     -------
-    gate : Gate
+    min_confidence : float
     facts : dict
         ``share`` of the rows that need no encoder, ``loss`` of accuracy, its ``upper`` bound, and ``max_loss``.
 
@@ -57,10 +55,10 @@ def fit_gate(
     more rows alone, at some more loss.
     """
     right_cheap, right_whole = (
-        (outputs.argmax(axis=1) == y).astype(np.float64)
-        for outputs in (blended.terms_outputs, blended.outputs)
+        (proba.argmax(axis=1) == y).astype(np.float64)
+        for proba in (terms_outputs, outputs)
     )
-    confidence = blended.terms_outputs.max(axis=1)
+    confidence = terms_outputs.max(axis=1)
     loss = right_whole - right_cheap
     found = NEVER, 0.0, 0.0, 0.0
     quantiles = np.quantile(confidence, np.linspace(0, 1, N_LEVELS))
@@ -72,8 +70,7 @@ def fit_gate(
             break
         found = level, float(is_sure.mean()), mean, upper
     level, share, mean, upper = found
-    facts = {"share": share, "loss": mean, "upper": upper, "max_loss": max_loss}
-    return Gate(blended.terms, level), facts
+    return level, {"share": share, "loss": mean, "upper": upper, "max_loss": max_loss}
 
 
 def _bound(

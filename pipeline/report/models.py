@@ -68,7 +68,8 @@ def cascade(
     -------
     dict or None
         ``share`` of the scored rows; the paired ``difference`` of accuracy to the model that encodes every row; what
-        was found on the rows fitted on, ``fit``, as `pipeline.heads.gate.fit_gate` tells it; ``min_confidence``.
+        was found on the rows fitted on, ``fit``, as `pipeline.heads.gate.choose_confidence` tells it; and
+        ``min_confidence``.
     """
     head = material.head
     if head.gate is None:
