@@ -26,7 +26,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import StandardScaler, normalize
 
 from benchmarks.measure import table
 from benchmarks.systems import encoder_folder
@@ -191,7 +191,7 @@ class Reference:
     known: dict[str, Array] = field(default_factory=dict)
 
     def features(self, rows: list[Row]) -> Array:
-        """Return the features of texts, or of pairs u, v and |u - v|, float64."""
+        """Return the features of texts, or of pairs u, v, |u - v| and u v at length 1, float64."""
         self._encode(sorted({text for texts, _ in rows for text in texts}))
         first, *second = (
             np.stack([self.known[texts[i]] for texts, _ in rows])
@@ -200,7 +200,9 @@ class Reference:
         if not second:
             return first.astype(np.float64)
         (other,) = second
-        return np.hstack([first, other, np.abs(first - other)]).astype(np.float64)
+        cosines = normalize(first) * normalize(other)
+        parts = [first, other, np.abs(first - other), cosines]
+        return np.hstack(parts).astype(np.float64)
 
     def _encode(self, texts: list[str]) -> None:
         import torch

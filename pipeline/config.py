@@ -224,8 +224,8 @@ class PairSpec(_Spec):
     Attributes
     ----------
     pair_encoding : {"separate", "joint"}
-        ``separate``: each text by itself, as everywhere, and of both vectors u, v, |u - v|. ``joint``: both in one
-        sequence, ``[CLS] a [SEP] b [SEP]``.
+        ``separate``: each text by itself, as everywhere, and of both vectors u, v, |u - v| and their products.
+        ``joint``: both in one sequence, ``[CLS] a [SEP] b [SEP]``.
     """
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {

@@ -80,7 +80,7 @@ class FitLogReg(
     """Standardise and fit, searching C on the training rows: ``models/<slug>-<key>/``."""
 
     folder = "models"
-    schema = 7
+    schema = 8
 
     def __init__(self, *args: Any, is_part: bool = False, **kwargs: Any) -> None:
         self.is_part = is_part  # of another model, which goes on from this one

@@ -197,7 +197,7 @@ class PairOptions:
 
     pair_encoding = luigi.Parameter(
         default=PairSpec.pair_encoding,
-        description="separate: each text by itself, features (u, v, |u - v|); joint: both as one sequence",
+        description="separate: each text by itself, features (u, v, |u - v|, u v); joint: both as one sequence",
     )
 
 

@@ -238,15 +238,16 @@ def test_separate_pairs_share_the_rows_of_their_texts(tmp_path):
     stored = PairFeatures([store], done.keys[0::2], done.keys[1::2])
 
     assert done.rows_encoded == 2
-    assert stored.take(np.array([0, 2])).tolist() == [
-        [1, 2, 3, 0, 2, 2],
-        [2, 1, 2, 1, 0, 0],
+    expected = [
+        [1, 2, 3, 0, 2, 2, 5**-0.5, 0],
+        [2, 1, 2, 1, 0, 0, 0.8, 0.2],
     ]
+    assert_allclose(stored.take(np.array([0, 2])), np.array(expected), rtol=1e-6)
     assert stored.keys.tolist() == row_keys(pairs).tolist()
-    assert (stored.dim, len(stored)) == (6, 3)
+    assert (stored.dim, len(stored)) == (8, 3)
     assert stored.n_tokens().tolist() == [2, 2, 2]
     found = {
-        int(row): values.tolist()
+        int(row): values[:6].tolist()
         for rows, block in stored.subset(np.array([2, 1])).blocks()
         for row, values in zip(rows, block, strict=True)
     }
@@ -355,6 +356,19 @@ def test_pairs_that_an_encoder_cannot_take_are_refused(tmp_path):
         load_encoder(bert, max_length=30, precision="int8").encode([("a", "film")])
 
 
+def test_each_view_of_a_pair_has_products_of_its_own_length():
+    u = np.array([[3.0, 4.0, 0.0, 100.0], [0.0, 0.0, 1.0, 0.0]], dtype=np.float32)
+    v = np.array([[4.0, 3.0, 0.0, -1.0], [1.0, 2.0, 2.0, 0.0]], dtype=np.float32)
+
+    features = composed(u, v, n_views=2)
+
+    assert features.dtype == np.float32
+    others = np.concatenate([u, v, np.abs(u - v)], axis=1)
+    assert_allclose(features[:, :12], others)
+    cosines = np.array([[0.48, 0.48, 0, -1], [0, 0, 1, 0]])
+    assert_allclose(features[:, 12:], cosines, atol=1e-6)
+
+
 def test_terms_of_a_pair_are_those_of_both_texts():
     vectorizer = TfidfVectorizer()
     pairs = [("good film", "bad film"), ("same words", "same words")]
@@ -437,7 +451,9 @@ def test_a_run_of_pairs_reports_and_predicts_the_same_probabilities(pairs_job):
 
     assert predictor.pair_encoding == report["encoder"]["pair_encoding"]
     assert report["dataset"]["text_column"] == "premise,claim"
-    assert len(predictor._parts.head_arrays["mean"]) == report["encoder"]["dim"]
+    n_parts = 1 if predictor.pair_encoding == "joint" else 4
+    assert report["head"]["n_features"] == n_parts * report["encoder"]["dim"]
+    assert len(predictor._parts.head_arrays["mean"]) == report["head"]["n_features"]
     assert_allclose(predictor.predict_proba(pairs), scored, atol=1e-5)
     assert predictor.self_check() < 1e-4
     assert " ⏎ " in report["map"]["points"][0]["text"]

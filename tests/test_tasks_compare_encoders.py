@@ -221,7 +221,7 @@ def test_numbers_and_pairs_are_compared_too(job, tiny_encoder):
     assert done.status == 0, done.err
     _, found = comparison(job)
     assert found["metric"] == "pearson"
-    assert [one["dim"] for one in found["views"]] == [48, 48]
+    assert [one["dim"] for one in found["views"]] == [64, 64]
 
 
 def test_keys_that_a_run_learns_are_in_use_and_in_its_line(tmp_path):

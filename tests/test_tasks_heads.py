@@ -216,7 +216,7 @@ def test_pairs_go_by_words_too(job, tiny_encoder):
     done = train(job, "TrainHybrid", "pairs.tsv", tiny_encoder, "--text-column", "a,b")
 
     assert done.status == 0, done.err
-    assert job.report()["head"]["n_features"] == 96
+    assert job.report()["head"]["n_features"] == 128
     assert len(predictor_of(job).predict([("the film", "is good")])) == 1
 
 

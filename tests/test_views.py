@@ -22,6 +22,7 @@ from pipeline.encoder import frozen
 from pipeline.encoder.engine import View, ends_in_first_token, layers_to_run
 from pipeline.encoder.frozen import load_source, reference_encoder
 from pipeline.encoder.identity import find_encoder
+from pipeline.encoder.pairs import composed
 from pipeline.encoder.shared import load_shared
 from pipeline.errors import ConfigError, EncoderError
 from pipeline.features import spawn, worker
@@ -543,7 +544,7 @@ def test_views_of_pairs_are_those_of_plain_runs(here, reviews, pair_encoding):
             expected = alone.encode(pairs)
         else:
             u, v = (alone.encode(list(side)) for side in zip(*pairs, strict=True))
-            expected = np.concatenate([u, v, np.abs(u - v)], axis=1)
+            expected = composed(u, v)
         np.testing.assert_allclose(
             found.take(np.arange(len(pairs))), expected, atol=1e-5
         )

@@ -120,7 +120,7 @@ class StoredFeatures:
 
 
 class PairFeatures(StoredFeatures):
-    """Rows of pairs whose texts are stored separately: each has three times a text's features, see `composed`.
+    """Rows of pairs whose texts are stored separately: each has four times a text's features, see `composed`.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ class PairFeatures(StoredFeatures):
         return PairFeatures(self._stores, self._keys[rows], self._second[rows])
 
     def blocks(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Yield every row once, in order: row numbers (m,), features (m, 3d).
+        """Yield every row once, in order: row numbers (m,), features (m, 4d).
 
         Raises
         ------
@@ -161,9 +161,9 @@ class PairFeatures(StoredFeatures):
         yield from self._blocks_in_order()
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return rows in memory: float32, shape (m, 3d)."""
-        columns = (self._keys[rows], self._second[rows])
-        return composed(*map(self._features, columns))
+        """Return rows in memory: float32, shape (m, 4d)."""
+        first, second = map(self._features, (self._keys[rows], self._second[rows]))
+        return composed(first, second, len(self._stores))
 
 
 @dataclass(frozen=True)

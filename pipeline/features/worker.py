@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from pipeline.config import ComputeSpec, EncoderSpec
 from pipeline.datasets.table import StoredTexts
 from pipeline.encoder.identity import EncoderSource
-from pipeline.encoder.pairs import N_PARTS, SEPARATE
+from pipeline.encoder.pairs import SEPARATE
 from pipeline.errors import PipelineError
 from pipeline.features.extract import (
     Extraction,
@@ -176,8 +176,6 @@ def _one_pass(
             store.drop_index()
             if pair_encoding is not None:
                 draft.facts["pair_encoding"] = pair_encoding
-            if pair_encoding == SEPARATE:
-                draft.facts["dim"] = N_PARTS * int(str(draft.facts["dim"]))
             draft.facts["elapsed_s"] = round(time.monotonic() - began, 3)
             draft.facts["batches_halved"] = n_halved
             draft.facts["encoding"] = {

@@ -30,7 +30,7 @@ def judge(
     reference, features = (
         for_head(
             head,
-            np.hstack([disk.load_array(path / f"{name}.npy") for path in certificates]),
+            [disk.load_array(path / f"{name}.npy") for path in certificates],
             pair_encoding,
         )
         for name in ("reference", "features")
@@ -38,16 +38,19 @@ def judge(
     return count_flips(replace(head, gate=None), reference, features)
 
 
-def for_head(head: Head, features: Features, pair_encoding: str | None) -> Features:
+def for_head(
+    head: Head, views: Sequence[Features], pair_encoding: str | None
+) -> Features:
     """Return features of single texts as a head takes them: as pairs if it is of pairs, and with scores of 0 for words.
 
     Parameters
     ----------
     head : Head
-    features : ndarray of float32, shape (n, d)
+    views : sequence of ndarray of float32, shape (n, d)
+        The features of each view.
     pair_encoding : {"separate", "joint"} or None
     """
-    read = as_read(features, pair_encoding)
+    read = as_read(np.hstack(views), pair_encoding, len(views))
     nothing = np.zeros((len(read), head.n_terms), dtype=read.dtype)
     return np.hstack([read, nothing])
 

@@ -68,7 +68,7 @@ def assemble(
     *_, manifest = map(check_contents, encoder_dirs)
     facts, encoder_dir = manifest["facts"], encoder_dirs[-1]
     head = load_head(model_dir)
-    probes = np.hstack([disk.load_array(path / "probes.npy") for path in encoder_dirs])
+    probes = [disk.load_array(path / "probes.npy") for path in encoder_dirs]
     return Predictor(
         Parts(
             spec=replace(spec, encoder=source.name),
@@ -80,7 +80,7 @@ def assemble(
             else Elsewhere.of(source, facts["files"]),
             head=head.params(),
             head_arrays={name: getattr(head, name) for name in ARRAYS},
-            probe_features=probes,
+            probe_features=np.hstack(probes),
             probe_proba=head.outputs(for_head(head, probes, pair_encoding)),
             made_by=facts.get("engine"),
             card={

@@ -251,7 +251,7 @@ class Predictor:
         for features, n_tokens in self.encoder.encode_windows(inputs):
             rounded = as_stored(features, self._parts.spec)
             if self.pair_encoding == SEPARATE:
-                rounded = of_flat(rounded)
+                rounded = of_flat(rounded, len(self._parts.spec.layers))
             yield EncodedWindow(rounded, self._n_tokens(n_tokens))
 
     def _checked(self, texts: Rows) -> Iterable[Text]:

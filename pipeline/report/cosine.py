@@ -33,7 +33,7 @@ def _cosines(features: FeatureRows) -> NDArray[np.float64]:
     """Return the cosine of the two vectors of each pair, shape (n,)."""
     found = np.empty(len(features))
     for rows, values in features.blocks():
-        first, second, _ = np.split(values.astype(np.float64), N_PARTS, axis=1)
+        first, second, *_ = np.split(values.astype(np.float64), N_PARTS, axis=1)
         norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
         products = np.einsum("ij,ij->i", first, second)
         found[rows] = np.divide(
