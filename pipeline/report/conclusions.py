@@ -261,12 +261,11 @@ def instead(report: Json, against: str) -> str:
 
 def advice(report: Json) -> str:
     """Return what to try when the model is not better than a baseline."""
-    encoder = report["encoder"]
-    if encoder["pooling"] == "cls":
+    if report["encoder"]["pooling"] == "cls":
         return "try --pooling mean"
-    if encoder["layer"] == -1:
-        return "try --layer -2, or another --encoder"
-    return "try another --encoder, or more labels"
+    if "blend" not in report["head"]:
+        return "try TrainHybrid, or another --encoder"
+    return "try another --encoder, or more labelled rows"
 
 
 def headline(report: Json) -> str:
