@@ -111,8 +111,8 @@ def test_a_flat_curve_is_called_flat():
 
     assert found["forecast"]["more_labels"] is None
     assert found["forecast"]["said"] == (
-        "From 400 to 800 labelled rows accuracy changed by +0.0 points (95 % +0.0 to +0.0): the curve is too flat, or too "
-        "noisy, for a forecast."
+        "From 400 to 800 labelled rows accuracy changed by +0.0 points (95 % +0.0 to +0.0): the curve is too flat, or "
+        "too noisy, for a forecast."
     )
 
 
