@@ -88,6 +88,7 @@ class ScoreViews(
     """
 
     folder = "comparisons"
+    schema = 2
 
     @cached_property
     def planned(self) -> tuple[list[tuple[Grid, ExtractViews]], dict[Grid, str]]:
@@ -137,9 +138,8 @@ class ScoreViews(
         return [group for part in grid.parts() for group in self._groups(part, refused)]
 
     def _group(self, grid: Grid) -> ExtractViews:
-        names = [name for name, _ in ExtractViews.get_params()]
         options = {
-            **{name: getattr(self, name) for name in names},
+            **self.options_of(ExtractViews),
             "encoder": grid.encoder,
             "precision": grid.precision,
             "poolings": ",".join(grid.poolings),

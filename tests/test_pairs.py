@@ -601,10 +601,10 @@ def test_features_of_a_run_are_u_v_and_their_difference(separate_once, tiny_enco
         encoder.encode(texts) for texts in map(list, zip(*pairs, strict=True))
     )
 
-    assert_allclose(predictor.transform(pairs), composed(first, second), atol=1e-5)
+    assert_allclose(predictor.transform(pairs), composed(first, second, 1), atol=1e-5)
     assert_allclose(
         encode_rows(encoder.encode, pairs, "separate"),
-        composed(first, second),
+        composed(first, second, 1),
         atol=1e-5,
     )
 

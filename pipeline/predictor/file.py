@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import TASKS, EncoderSpec
-from pipeline.encoder.pairs import JOINT, SEPARATE
+from pipeline.encoder.pairs import JOINT, N_PARTS, SEPARATE
 from pipeline.errors import ArtifactError, shown
 from pipeline.heads.decision.rule import CALIBRATORS
 from pipeline.predictor.elsewhere import Elsewhere
@@ -175,7 +175,7 @@ def unpack(digest: str, header: str, sections: Sequence[bytes]) -> Parts:
         for name, about in described["arrays"].items()
     }
     elsewhere = described.get("elsewhere")
-    return Parts(
+    parts = Parts(
         spec=spec,
         config=found["config.json"],
         tokenizer=found["tokenizer.json"],
@@ -199,6 +199,20 @@ def unpack(digest: str, header: str, sections: Sequence[bytes]) -> Parts:
             if name.startswith(REFERENCE)
         },
     )
+    _check_width(parts)
+    return parts
+
+
+def _check_width(parts: Parts) -> None:
+    """Refuse a classifier of other features than these parts give it."""
+    n_terms = sum(len(model.intercept) for model in parts.terms)
+    n_parts = N_PARTS if parts.pair_encoding == SEPARATE else 1
+    given = n_parts * parts.probe_features.shape[1] + n_terms
+    if (taken := len(parts.head_arrays["mean"])) != given:
+        raise ArtifactError(
+            f"The predictor's classifier takes {taken:,} features, and its encoder gives {given:,}: an earlier version "
+            "made it. Train and export it again."
+        )
 
 
 def _term_model(

@@ -162,7 +162,7 @@ def _encoder(inputs: ReportInputs) -> Json:
         "identity": inputs.identity,
         "files": encoder["files"],
         "parameters": encoder["parameters"],
-        "dim": facts["dim"],
+        "dim": encoder["dim"],
         "pooling": inputs.spec.pooling,
         **({"pair_encoding": pairs} if (pairs := facts.get("pair_encoding")) else {}),
         "layer": layers[0] if len(layers) == 1 else layers,
