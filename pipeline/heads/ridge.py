@@ -259,7 +259,7 @@ class _Rows:
 
     @property
     def fit_bytes(self) -> int:
-        n, d = self.features.shape
+        n, d = len(self.features), len(self.features[0])
         return 8 * (MATRICES * n**2 + 3 * n * d)
 
     def without(self, fold: int | None) -> _Fit:
@@ -307,7 +307,7 @@ class _Sums:
 
     @property
     def fit_bytes(self) -> int:
-        return 8 * MATRICES * int(self.whole.products.size)
+        return 8 * MATRICES * len(self.shift) ** 2
 
     def without(self, fold: int | None) -> _Fit:
         moments = self.whole if fold is None else self.whole - self.of_folds[fold]
