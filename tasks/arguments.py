@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from pipeline.config import ComputeSpec, EncoderSpec
 
 
+ARTIFACTS = Path("artifacts")  # of the folder, where none is named
+
+
 def command_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; ``command`` names the one that was given."""
     parser = argparse.ArgumentParser(
@@ -23,7 +26,7 @@ def command_parser() -> argparse.ArgumentParser:
 
     folder = argparse.ArgumentParser(add_help=False)
     folder.add_argument(
-        "--artifacts", type=Path, default=Path("artifacts"), help="default: artifacts"
+        "--artifacts", type=Path, default=ARTIFACTS, help="default: artifacts"
     )
     _add_predict(commands)
     _add_promote(commands, folder)

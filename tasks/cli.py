@@ -1,12 +1,13 @@
 """The ``frostbert`` command: what is not a stage. It opens, calls the library and prints."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import CacheError, ConfigError, DataError, PipelineError
-from tasks.arguments import command_parser
+from tasks.arguments import ARTIFACTS, command_parser
 
 Options = argparse.Namespace
 
@@ -146,7 +147,10 @@ def _gc(options: Options) -> int:
     elif options.yes:
         print(f"{said(freed)} freed.")
     else:
-        print(f"{said(freed)} could be freed: frostbert gc --yes")
+        words = ["frostbert", "gc"]
+        words += [] if options.keep is None else ["--keep", str(options.keep)]
+        words += [] if root == ARTIFACTS else ["--artifacts", str(root)]
+        print(f"{said(freed)} could be freed: {shlex.join([*words, '--yes'])}")
     return 1 if n_kept else 0
 
 
