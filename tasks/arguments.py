@@ -37,7 +37,8 @@ def command_parser() -> argparse.ArgumentParser:
     doctor.set_defaults(command="doctor")
     explain_run = commands.add_parser(
         "explain-run",
-        help="why each stage of a job will run or not; takes its options, behind its name unless it is TrainLogReg",
+        help="why each stage of a job will run or not; takes its options, behind its name (TrainLayers, TrainHybrid, "
+        "TrainCascade) unless it is TrainLogReg",
         add_help=False,
     )
     explain_run.set_defaults(command="explain-run")
