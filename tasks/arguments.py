@@ -206,7 +206,7 @@ def _add_label(commands: Any, folder: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--next",
-        type=_whole_number,
+        type=_natural_number,
         default=0,
         metavar="N",
         dest="n_next",
@@ -353,6 +353,12 @@ def _add_promote(
         help="put the predictor before into service again, without a comparison",
     )
     parser.set_defaults(command="promote", error_status=promote.FAILED)
+
+
+def _natural_number(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    return int(text)
 
 
 def _whole_number(text: str) -> int:
