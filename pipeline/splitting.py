@@ -9,8 +9,9 @@ which texts there are and not on their order.
 """
 
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,7 @@ Label = int | str | float | tuple[str, ...]
 Strata = Sequence[
     tuple[object, ...]
 ]  # of each row, what every side is to have its share of
+Group = tuple[list[int], Counter[object]]  # its rows, and how many of each stratum
 
 
 def normalise(row: Text) -> str:
@@ -164,9 +166,7 @@ def strata_of(labels: Sequence[Label]) -> list[tuple[object, ...]]:
     return [(label,) for label in labels]
 
 
-def _groups_in_order(
-    texts: Sequence[Text], strata: Strata, seed: int
-) -> list[tuple[list[int], Counter[object]]]:
+def _groups_in_order(texts: Sequence[Text], strata: Strata, seed: int) -> list[Group]:
     """Return the rows and counts of strata of each group, in the seed's order; of several a row, rare ones first."""
     rows: dict[str, list[int]] = {}
     for i, name in enumerate(text_groups(texts)):
@@ -187,6 +187,51 @@ def _groups_in_order(
     return groups
 
 
+def _up_to(groups: list[Group], wanted: Mapping[object, int]) -> Iterator[list[int]]:
+    """Yield the rows of each group that brings the scored rows of its strata nearer to those wanted."""
+    lacking = dict(wanted)
+    for rows, found in groups:
+        gain = sum(
+            abs(lacking[one]) - abs(lacking[one] - count)
+            for one, count in found.items()
+        )
+        if gain > 0:
+            yield rows
+            for one, count in found.items():
+                lacking[one] -= count
+
+
+def _in_balance(
+    groups: list[Group], counts: Mapping[object, int], wanted: Mapping[object, int]
+) -> Iterator[list[int]]:
+    """Yield the rows of each group to score, where a row counts for several labels.
+
+    Were the first rows scored until a label has its number, each would bring other labels along, and those too many.
+    So every label is to have its share at every step (minimisation: Pocock and Simon, Sequential Treatment Assignment
+    with Balancing for Prognostic Factors, Biometrics 1975): a group goes where the squared distances from the shares of
+    what is placed so far, each over its label's rows, add up to less; or to the one side that still has room for it.
+    """
+    share = {one: wanted[one] / count for one, count in counts.items()}
+    placed: Counter[object] = Counter()
+    scored: Counter[object] = Counter()
+    n_test = wanted[()]  # that it is a row is a stratum of each
+    room = {True: n_test, False: counts[()] - n_test}  # is it scored: rows to come
+    for rows, found in groups:
+        fitting = [side for side in room if len(rows) <= room[side]]
+        excess = math.fsum(  # of the squares if it is scored; exact, so in any order
+            (count + 2 * (scored[one] - (placed[one] + count) * share[one]))
+            * count
+            / counts[one]
+            for one, count in found.items()
+        )
+        is_scored = fitting[0] if len(fitting) == 1 else excess < 0
+        room[is_scored] -= len(rows)
+        placed.update(found)
+        if is_scored:
+            scored.update(found)
+            yield rows
+
+
 def random_split(
     texts: Sequence[Text], labels: Sequence[Label], *, test_fraction: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -196,7 +241,8 @@ def random_split(
     ----------
     texts, labels : sequences of length n
     test_fraction : float
-        Share of each class to score, strictly between 0 and 1.
+        Share of each class or label to score, strictly between 0 and 1. With several labels a row it is that of the
+        rows, too, but for fewer rows than one group has.
     seed : int
 
     Returns
@@ -224,18 +270,13 @@ def random_split(
         label: min(count - 1, max(1, round(count * test_fraction)))
         for label, count in counts.items()
     }
-    is_mixed = any(len(row) > 1 for row in strata)  # then a rare label weighs more
-    weight = {one: 1 / count if is_mixed else 1 for one, count in counts.items()}
-    test: list[int] = []
-    for rows, found in _groups_in_order(texts, strata, seed):
-        gain = sum(
-            weight[label] * (abs(wanted[label]) - abs(wanted[label] - count))
-            for label, count in found.items()
-        )
-        if gain > 0:
-            test += rows
-            for label, count in found.items():
-                wanted[label] -= count
+    groups = _groups_in_order(texts, strata, seed)
+    scored = (
+        _in_balance(groups, counts, wanted)
+        if isinstance(labels[0], tuple)
+        else _up_to(groups, wanted)
+    )
+    test = [i for rows in scored for i in rows]
     fit = np.setdiff1d(np.arange(len(texts)), test)
     for side, part in (("score", test), ("fit on", fit.tolist())):
         lacking = set(counts) - {one for i in part for one in strata[i]}

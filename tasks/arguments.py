@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from pipeline.config import ComputeSpec, EncoderSpec
 
 
+ARTIFACTS = Path("artifacts")  # of the folder, where none is named
+
+
 def command_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; ``command`` names the one that was given."""
     parser = argparse.ArgumentParser(
@@ -23,7 +26,7 @@ def command_parser() -> argparse.ArgumentParser:
 
     folder = argparse.ArgumentParser(add_help=False)
     folder.add_argument(
-        "--artifacts", type=Path, default=Path("artifacts"), help="default: artifacts"
+        "--artifacts", type=Path, default=ARTIFACTS, help="default: artifacts"
     )
     _add_predict(commands)
     _add_promote(commands, folder)
@@ -34,7 +37,8 @@ def command_parser() -> argparse.ArgumentParser:
     doctor.set_defaults(command="doctor")
     explain_run = commands.add_parser(
         "explain-run",
-        help="why each stage of a job will run or not; takes its options, behind its name unless it is TrainLogReg",
+        help="why each stage of a job will run or not; takes its options, behind its name (TrainLayers, TrainHybrid, "
+        "TrainCascade) unless it is TrainLogReg",
         add_help=False,
     )
     explain_run.set_defaults(command="explain-run")
@@ -202,7 +206,7 @@ def _add_label(commands: Any, folder: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--next",
-        type=_whole_number,
+        type=_natural_number,
         default=0,
         metavar="N",
         dest="n_next",
@@ -349,6 +353,12 @@ def _add_promote(
         help="put the predictor before into service again, without a comparison",
     )
     parser.set_defaults(command="promote", error_status=promote.FAILED)
+
+
+def _natural_number(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    return int(text)
 
 
 def _whole_number(text: str) -> int:

@@ -120,9 +120,13 @@ class Stage(luigi.Task, metaclass=_AlwaysNew):
     def stage(self, kind: type[T]) -> T:
         """Return the stage of another kind with the same options."""
         if kind not in self._family:
-            names = [name for name, _ in kind.get_params()]  # type: ignore[no-untyped-call]  # luigi's
-            kind(family=self._family, **{name: getattr(self, name) for name in names})
+            kind(family=self._family, **self.options_of(kind))
         return cast("T", self._family[kind])
+
+    def options_of(self, kind: "type[Stage]") -> dict[str, Any]:  # Any: as luigi's
+        """Return the options of another kind of stage, as they are here."""
+        names = [name for name, _ in kind.get_params()]
+        return {name: getattr(self, name) for name in names}
 
     def identity(self) -> dict[str, object]:
         """Return the stage's own part of the key: the options that change its result."""

@@ -25,7 +25,8 @@ class FitCascade(CascadeOptions, FitHybrid):
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:
         """Read what the hybrid reads, and the hybrid, which encodes every text."""
-        return {**super().upstream, "hybrid": self.part(FitHybrid)}
+        hybrid = self.part(FitHybrid)
+        return {**hybrid.upstream, "hybrid": hybrid}
 
     def identity(self) -> dict[str, object]:
         """Return the head's options and the loss that is allowed."""
@@ -44,9 +45,10 @@ class FitCascade(CascadeOptions, FitHybrid):
                 f"A cascade answers with one class, and this is {rows.task}. Use TrainHybrid."
             )
         hybrid = self.upstream["hybrid"].directory
-        head = load_head(hybrid)
-        some, targets, folds, terms = weighed = self.weighed(rows, head)
-        outputs = disk.load_array(hybrid / "held_out.npy")[some]
+        head, held_out = load_head(hybrid), disk.load_array(hybrid / "held_out.npy")
+        some = np.flatnonzero(np.isfinite(held_out).all(axis=1))
+        outputs = held_out[some]
+        targets, folds, terms = self.weighed(rows, some, head)
         k = len(head.classes)
         terms_outputs = blend_outputs(terms, targets, folds, k, self.spec)
         min_confidence, draft.facts["gate"] = choose_confidence(
@@ -59,8 +61,8 @@ class FitCascade(CascadeOptions, FitHybrid):
         gate = Gate(fit_blend(terms, targets, k, self.spec), min_confidence)
         is_sure = terms_outputs.max(axis=1, keepdims=True) >= min_confidence
         answered = np.where(is_sure, terms_outputs, outputs)
-        fit = Fit(replace(head, gate=gate), answered)
-        return keep_held_out(fit, rows, weighed, draft)
+        held_out = keep_held_out(answered, some, len(rows.numbers), draft)
+        return Fit(replace(head, gate=gate), held_out)
 
 
 class EvaluateCascade(CascadeOptions, EvaluateHybrid):

@@ -20,7 +20,6 @@ from pipeline.storage import (
 )
 from tasks import ledger
 from tasks.inventory import COMPARISONS, PARTS, PINS, RESULTS, Inventory, Item, size_of
-from tasks.train import TrainLogReg
 
 if TYPE_CHECKING:
     import numpy as np
@@ -300,30 +299,25 @@ def pin(root: Path, name: str) -> Path:
     ConfigError
         If there is no such run.
     """
-    runs = root / TrainLogReg.folder
-    folder = (root / "latest").resolve() if name == "latest" else runs / name
-    if not folder.is_dir():
-        known = ", ".join(path.name for path in _within(runs)) or "none"
-        raise ConfigError(
-            f"There is no run {name!r} (runs: {known}). Pass one of them, or latest."
-        )
+    folder, _ = Inventory(root).run(name)
     disk.make_folder(root / PINS)
-    link_or_copy(runs / folder.name, root / PINS / folder.name)
-    return runs / folder.name
+    link_or_copy(folder, root / PINS / folder.name)
+    return folder
 
 
 def unpin(root: Path, name: str) -> None:
-    """Let `find_unused` drop a run again.
+    """Let `find_unused` drop a run again, which need not be there any more: named as for `pin`.
 
     Raises
     ------
     ConfigError
         If it is not pinned.
     """
-    path = root / PINS / name
+    name = Path(name).name  # a shell completes the path
+    run = Inventory(root).latest() if name == "latest" else name
+    path = root / PINS / (run or name)
     if not path.is_symlink() and not path.exists():
         known = ", ".join(path.name for path in _within(root / PINS)) or "none"
-        raise ConfigError(
-            f"{name!r} is not pinned (pinned: {known}). Pass one of them."
-        )
+        fix = "Nothing is to be done" if known == "none" else "Pass one of them"
+        raise ConfigError(f"{path.name!r} is not pinned (pinned: {known}). {fix}.")
     _remove(path)

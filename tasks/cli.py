@@ -1,12 +1,14 @@
 """The ``frostbert`` command: what is not a stage. It opens, calls the library and prints."""
 
 import argparse
+import difflib
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.errors import CacheError, ConfigError, DataError, PipelineError
-from tasks.arguments import command_parser
+from pipeline.errors import CacheError, ConfigError, DataError, PipelineError, shown
+from tasks.arguments import ARTIFACTS, command_parser
 
 Options = argparse.Namespace
 
@@ -81,18 +83,33 @@ def _doctor(_: Options) -> int:
 def _explain_run(options: Options) -> int:
     from luigi.cmdline_parser import CmdlineParser
 
-    import tasks  # noqa: F401  # its defaults come first
+    import tasks  # its defaults come first
+    from tasks import ledger
     from tasks.explain import explain
     from tasks.train import TrainLogReg
 
-    named = options.rest[:1] if options.rest and options.rest[0] in JOBS else []
-    rest = options.rest[len(named) :]
-    words = [*(named or JOBS[:1]), *rest]
-    with CmdlineParser.global_instance(words) as parser:
+    words = options.rest
+    if not words or words[0].startswith("-"):
+        words = [JOBS[0], *words]
+    if words[0] not in JOBS:
+        raise _no_job(words[0], tasks.__all__)
+    with ledger.asking(), CmdlineParser.global_instance(words) as parser:
         job = parser.get_task_obj()
     assert isinstance(job, TrainLogReg)  # as named
     print("\n".join(map(str, explain(job))))
     return 0
+
+
+def _no_job(name: str, known: Sequence[str]) -> ConfigError:
+    """Return what is wrong with a name that is none of `JOBS`."""
+    jobs = f"explain-run knows the jobs {', '.join(JOBS)}"
+    if name in known:
+        return ConfigError(f"{jobs}, not {name}. Name one of them, or run it.")
+    near = difflib.get_close_matches(name, JOBS, n=1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    return ConfigError(
+        f"{shown(name)} is no job: {jobs}. {hint}Name one of them, and behind it its options."
+    )
 
 
 def _status(options: Options) -> int:
@@ -146,7 +163,10 @@ def _gc(options: Options) -> int:
     elif options.yes:
         print(f"{said(freed)} freed.")
     else:
-        print(f"{said(freed)} could be freed: frostbert gc --yes")
+        words = ["frostbert", "gc"]
+        words += [] if options.keep is None else ["--keep", str(options.keep)]
+        words += [] if root == ARTIFACTS else ["--artifacts", str(root)]
+        print(f"{said(freed)} could be freed: {shlex.join([*words, '--yes'])}")
     return 1 if n_kept else 0
 
 
@@ -313,8 +333,12 @@ def _existing(root: Path) -> Path:
     Raises
     ------
     CacheError
-        If it is not there.
+        If it is not there, or a file.
     """
+    if root.exists() and not root.is_dir():
+        raise CacheError(
+            f"--artifacts {root} is a file, expected a folder. Pass another."
+        )
     if not root.is_dir():
         raise CacheError(
             f"No artifacts folder {root} here. Pass --artifacts, or train first: luigi --module tasks TrainLogReg."

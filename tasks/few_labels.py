@@ -40,6 +40,7 @@ class FewLabels(
     """Fit on a few labels of each class, several times: ``fewshot/<slug>-<key>/``."""
 
     folder = "fewshot"
+    schema = 2
 
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:

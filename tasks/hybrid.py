@@ -18,12 +18,10 @@ if TYPE_CHECKING:
 
 
 class WeighedRows(NamedTuple):
-    """The m rows that models are weighed on: of those fitted on all, or a sample.
+    """What is known of the m rows that models are weighed on.
 
     Attributes
     ----------
-    some : ndarray of int64, shape (m,)
-        Which of those fitted on.
     targets : ndarray
         As `pipeline.datasets.targets.targets_of` returns them.
     folds : ndarray of int8, shape (m,)
@@ -31,7 +29,6 @@ class WeighedRows(NamedTuple):
         What each model on words says, fitted without their fold.
     """
 
-    some: "NDArray[np.int64]"
     targets: "NDArray[Any]"
     folds: "NDArray[np.int8]"
     terms: "dict[str, NDArray[np.float64]]"
@@ -53,30 +50,28 @@ class FitHybrid(FitLayers):
         """Return the head on features and on the scores of words; keep what its rows get out of fold."""
         from pipeline.heads.blend import blend_with_terms
         from pipeline.heads.head import load_head
-
-        head = load_head(self.upstream["layers"].directory)
-        weighed = self.weighed(rows, head)
-        head, outputs = blend_with_terms(
-            head,
-            rows.features.take(weighed.some),
-            weighed.terms,
-            weighed.targets,
-            weighed.folds,
-            spec=self.spec,
-        )
-        return keep_held_out(Fit(head, outputs), rows, weighed, draft)
-
-    def weighed(self, rows: TrainingRows, head: "Head") -> WeighedRows:
-        """Return the rows that models are weighed on."""
-        from pipeline.datasets.targets import targets_of
-        from pipeline.heads.blend import term_parts
         from pipeline.heads.streaming import rows_to_search
 
-        scores = disk.load_array(self.upstream["terms"].directory / "scores.npy")
+        head = load_head(self.upstream["layers"].directory)
         some = rows_to_search(rows.features)
+        targets, folds, terms = self.weighed(rows, some, head)
+        features = rows.features.take(some)
+        head, outputs = blend_with_terms(
+            head, features, terms, targets, folds, spec=self.spec
+        )
+        return Fit(head, keep_held_out(outputs, some, len(rows.numbers), draft))
+
+    def weighed(
+        self, rows: TrainingRows, some: "NDArray[np.int64]", head: "Head"
+    ) -> WeighedRows:
+        """Return what is known of some of the rows, shape (m,): all of them, or a sample."""
+        from pipeline.datasets.targets import targets_of
+        from pipeline.heads.blend import term_parts
+
+        scores = disk.load_array(self.upstream["terms"].directory / "scores.npy")
         targets = targets_of(rows.labels[some], head.task, head.classes)
         terms = term_parts(scores[rows.numbers[some]], KINDS)
-        return WeighedRows(some, targets, rows.folds[some], terms)
+        return WeighedRows(targets, rows.folds[some], terms)
 
     def said(self, head: "Head", task: str) -> str:
         """Return a line on the model for people."""
@@ -86,17 +81,15 @@ class FitHybrid(FitLayers):
 
 
 def keep_held_out(
-    fit: Fit, rows: TrainingRows, weighed: WeighedRows, draft: Draft
-) -> Fit:
-    """Write what the weighed rows get out of fold, float32, shape (n, k), NaN for the others; return it in the fit."""
+    outputs: "NDArray[np.floating]", some: "NDArray[np.int64]", n: int, draft: Draft
+) -> "NDArray[np.float32]":
+    """Write what some of n rows get out of fold, NaN for the others, and return it: float32, shape (n, k)."""
     import numpy as np
 
-    assert fit.outputs is not None  # of the weighed rows
-    shape = len(rows.numbers), fit.outputs.shape[1]
-    held_out = np.full(shape, np.nan, np.float32)
-    held_out[weighed.some] = fit.outputs
+    held_out = np.full((n, outputs.shape[1]), np.nan, np.float32)
+    held_out[some] = outputs
     disk.save_array(draft.path / "held_out.npy", held_out)
-    return Fit(fit.head, held_out)
+    return held_out
 
 
 class EvaluateHybrid(EvaluateLayers):

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 COMMANDS = {"s": "skip", "u": "undo", "q": "quit"}
 TELL_EVERY = 5  # answers
 ENCODED_AT_ONCE = 4_096  # texts: what an interruption may lose
+ALL_DONE = "Every text has a label, or was skipped."
 WHY = {
     "uncertain": "the model is unsure",
     "random": "at random",
@@ -80,9 +81,11 @@ def label(order: Order) -> int:
     CacheError
         If another process asks for labels of the same file.
     """
+    from pipeline.datasets.files import check_regular
     from pipeline.labelling.answers import ENDING, Answers
 
     console.install()
+    check_regular(order.path)
     out = order.out or order.path.with_name(order.path.name + ENDING)
     with _alone(order.root, out):
         answers = Answers(out)
@@ -161,7 +164,7 @@ def _texts(order: Order) -> list[str]:
     texts.pop("", None)  # of bad rows
     if len(texts) < 2:
         raise DataError(
-            f"{order.path} holds {len(texts)} different texts, expected at least 2."
+            f"{order.path} holds {len(texts)} different texts, expected at least 2. Add some, or pass another file."
         )
     return list(texts)
 
@@ -195,7 +198,10 @@ def _features(order: Order, texts: Sequence[str]) -> "NDArray[np.float32]":
 
 
 def _print_next(session: "Session", n: int) -> None:
-    for choice in session.next(n):
+    choices = session.next(n)
+    if not choices:
+        logger.info("%s", ALL_DONE)
+    for choice in choices:
         row = {
             "text": session.texts[choice.row],
             "chosen": choice.reason,
@@ -242,7 +248,7 @@ class _Dialogue:
             if answer == "q":
                 return
             self._obey(choices[0], answer)
-        print("Every text has a label, or was skipped.")
+        print(ALL_DONE)
 
     def _obey(self, choice: "Choice", answer: str) -> None:
         session = self._session

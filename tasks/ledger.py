@@ -14,8 +14,8 @@ import secrets
 import shlex
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +55,7 @@ class Run:
 
 
 _current: Run | None = None
+_is_asking = False
 
 
 def begin(owner: object, root: Path, keys: Mapping[str, str]) -> bool:
@@ -229,8 +230,22 @@ def write_noop(
     write(root, {**entry, "figures": dict(figures)})
 
 
+@contextmanager
+def asking() -> Iterator[None]:
+    """Write no line for what is refused meanwhile: somebody asks about a run, and none begins."""
+    global _is_asking  # noqa: PLW0603  # a refusal is far from who asks
+    _is_asking = True
+    try:
+        yield
+    finally:
+        _is_asking = False
+
+
 def write_refused(root: Path, message: str) -> None:
-    """Write the line of a run whose options or inputs were refused before anything was scheduled."""
+    """Write the line of a run that was refused before anything was scheduled, where there can be one."""
+    is_file = root.exists() and not root.is_dir()  # which the refusal is about
+    if _is_asking or is_file:
+        return
     counts = {"rows_encoded": 0, "rows_reused": 0}
     seconds = round(time.monotonic() - _LOADED, 3)
     entry = {"keys": {}, "status": "failed", "stages_run": [], **counts}

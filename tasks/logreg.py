@@ -102,9 +102,8 @@ class FitLogReg(
 
     def part(self, kind: "type[Part]") -> "Part":
         """Return the stage of a model that this one goes on from; a decision rule is for the whole alone."""
-        names = [name for name, _ in kind.get_params()]  # type: ignore[no-untyped-call]  # luigi's
-        rule = {field.name: field.default for field in fields(DecisionSpec)}
-        options = {name: rule.get(name, getattr(self, name)) for name in names}
+        no_rule = {field.name: field.default for field in fields(DecisionSpec)}
+        options = {**self.options_of(kind), **no_rule}
         return kind(is_part=True, family=self._family, **options)
 
     @property

@@ -196,6 +196,10 @@ def _score_all(
                     if order.out is None:
                         stream.flush()
                     tell(line, texts.n_lines)
+            if texts.blank.count:
+                logger.warning(
+                    "%s: blank lines are no rows: lines %s", texts.name, texts.blank
+                )
             tell.next_input()
     writer.close()
 

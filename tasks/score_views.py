@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import ComputeSpec, EncoderSpec, HeadSpec
 from pipeline.encoder.identity import EncoderSource, find_encoder
-from pipeline.errors import ConfigError, EncoderError, PipelineError, WorkerError
+from pipeline.errors import (
+    ConfigError,
+    EncoderError,
+    PipelineError,
+    WorkerError,
+    shown,
+)
 from pipeline.features import spawn
 from pipeline.storage import DigestCache, Draft, disk, is_complete
 from tasks import stop
@@ -88,6 +94,7 @@ class ScoreViews(
     """
 
     folder = "comparisons"
+    schema = 2
 
     @cached_property
     def planned(self) -> tuple[list[tuple[Grid, ExtractViews]], dict[Grid, str]]:
@@ -96,8 +103,12 @@ class ScoreViews(
         Raises
         ------
         ConfigError
-            If no view is left.
+            If no view is left, or a pooling or precision is one that no encoder has.
         """
+        _check_words("poolings", _words(self.poolings), EncoderSpec.choices["pooling"])
+        _check_words(
+            "precisions", _words(self.precisions), EncoderSpec.choices["precision"]
+        )
         refused: dict[Grid, str] = {}
         groups = [
             group
@@ -137,9 +148,8 @@ class ScoreViews(
         return [group for part in grid.parts() for group in self._groups(part, refused)]
 
     def _group(self, grid: Grid) -> ExtractViews:
-        names = [name for name, _ in ExtractViews.get_params()]
         options = {
-            **{name: getattr(self, name) for name in names},
+            **self.options_of(ExtractViews),
             "encoder": grid.encoder,
             "precision": grid.precision,
             "poolings": ",".join(grid.poolings),
@@ -373,6 +383,14 @@ class _Seconds:
 def _words(given: str) -> list[str]:
     """Return what stands between commas, each once."""
     return list(dict.fromkeys(word for word in given.split(",") if word))
+
+
+def _check_words(option: str, given: Sequence[str], allowed: Sequence[str]) -> None:
+    for word in given:
+        if word not in allowed:
+            raise ConfigError(
+                f"--{option} has {shown(word)}, expected some of: {', '.join(allowed)}. Mend or remove it."
+            )
 
 
 def _view_of(entry: Json) -> "View":

@@ -19,6 +19,7 @@ class SplitDataset(SplitOptions, DatasetOptions, Stage):
     """Split without leaks: ``splits/<slug>-<key>/{fit,test,folds}.npy``."""
 
     folder = "splits"
+    schema = 2
 
     @cached_property
     def upstream(self) -> Mapping[str, Stage]:

@@ -71,8 +71,7 @@ class ExtractViews(
         ]
 
     def _view(self, layer: int, pooling: str) -> ExtractFeatures:
-        names = [name for name, _ in ExtractFeatures.get_params()]
-        options = {name: getattr(self, name) for name in names}
+        options = self.options_of(ExtractFeatures)
         family: dict[type[Stage], Stage] = {PrepareDataset: self.stage(PrepareDataset)}
         return ExtractFeatures(
             family=family,

@@ -1,7 +1,11 @@
 import pytest
 
 from pipeline.config import DatasetSpec
-from pipeline.datasets.columns import choose_columns, find_column
+from pipeline.datasets.columns import (
+    choose_columns,
+    choose_text_columns,
+    find_column,
+)
 from pipeline.datasets.text import LABEL_NAMES, TEXT_NAMES
 from pipeline.datasets.typed import TypedTable
 from pipeline.errors import DataError, listed
@@ -231,6 +235,33 @@ def test_choose_columns_lists_the_first_of_very_many_columns(header):
         choose_columns(raw, DatasetSpec())
 
     assert len(str(e.value)) < 2000
+
+
+@pytest.mark.parametrize("header", ["yes", "no"])
+def test_choose_text_columns_asks_where_either_of_two_may_be_the_text(header):
+    table = "ask\tanswer\nwhat is it\ta good film\nis it dull\tnot at all\n"
+    raw = opened(table, header=header)
+
+    with pytest.raises(
+        DataError,
+        match=r"holds the text\? Found: (1 ')?ask.*answer.*Pass --text-column",
+    ):
+        choose_text_columns(raw, DatasetSpec())
+
+    assert choose_text_columns(raw, DatasetSpec(text_column="2")) == (raw.names[1],)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "7\ta fine film\n8\ta dull film\n",
+        "very good\ta fine film\nvery bad\ta dull film\nvery good\tso so\nvery bad\tno\n",
+        "pos\ta fine film\nneg\tdull\n",
+    ],
+    ids=["numbers", "repeated phrases", "words"],
+)
+def test_choose_text_columns_takes_the_one_of_two_that_only_can_be_the_text(table):
+    assert choose_text_columns(opened(table, header="no"), DatasetSpec()) == ("2",)
 
 
 SOURCED = "text\tlabel\tsource\na\tx\tweb\nb\ty\tmail\n"

@@ -343,6 +343,17 @@ def test_open_text_knows_a_header_by_a_wanted_name():
     ]
 
 
+@pytest.mark.parametrize("names", ["id\tbody", "body\tStar_rating"])
+@pytest.mark.parametrize("n", [1, 2])
+def test_open_text_knows_a_header_of_single_words_above_few_numbers(names, n):
+    row = "1\tgood" if names.startswith("id") else "good\t1"
+
+    table = read("\n".join([names, *[row] * n]))
+
+    assert table.names == names.split("\t")
+    assert len(table.rows) == n
+
+
 def test_open_text_knows_a_header_above_numeric_labels():
     table = read("phrase\tmood\na\t1\nb\t0\nc\t1\n")
 
@@ -352,8 +363,16 @@ def test_open_text_knows_a_header_above_numeric_labels():
 
 @pytest.mark.parametrize(
     "table",
-    ["good film\t1\n1984\t0\n", "great\tpos\nnan\tneg\ninfinity\tpos\nnan\tneg\n"],
-    ids=["too few numbers to tell", "words that float() reads"],
+    [
+        "good film\t1\n1984\t0\n",
+        "good film\tpos\n1984\tneg\n",
+        "great\tpos\nnan\tneg\ninfinity\tpos\nnan\tneg\n",
+    ],
+    ids=[
+        "a number above numbers",
+        "too few numbers to tell",
+        "words that float() reads",
+    ],
 )
 def test_open_text_takes_no_row_for_a_header_by_accident(table):
     assert len(read(table).rows) == table.count("\n")

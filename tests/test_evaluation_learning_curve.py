@@ -101,7 +101,7 @@ def test_forecast_of_a_rising_curve_is_where_the_law_reaches_one_more_point():
     # 0.9 - 2 / sqrt(m) = 0.9 - 2 / sqrt(800) + 0.01, so m = 1,085
     assert found["forecast"]["more_labels"] == pytest.approx(285, rel=0.35)
     assert (
-        f"about {found['forecast']['more_labels']:,} more labels for +1 point"
+        f"about {found['forecast']['more_labels']:,} more labelled rows for +1 point"
         in (found["forecast"]["said"])
     )
 
@@ -111,8 +111,8 @@ def test_a_flat_curve_is_called_flat():
 
     assert found["forecast"]["more_labels"] is None
     assert found["forecast"]["said"] == (
-        "From 400 to 800 labels accuracy changed by +0.0 points (95 % +0.0 to +0.0): the curve is too flat, or too "
-        "noisy, for a forecast."
+        "From 400 to 800 labelled rows accuracy changed by +0.0 points (95 % +0.0 to +0.0): the curve is too flat, or "
+        "too noisy, for a forecast."
     )
 
 

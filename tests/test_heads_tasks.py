@@ -26,6 +26,7 @@ from pipeline.heads.label_search import (
 )
 from pipeline.heads.quick import quick_out_of_fold
 from pipeline.heads.rebuilt import to_sklearn
+from pipeline.heads.ridge import affordable_rows_of_values
 from pipeline.heads.streaming import score_stored
 
 NAMES = list("abcd")
@@ -192,9 +193,9 @@ def test_labels_of_features_that_do_not_vary_get_their_share():
     assert proba == pytest.approx(np.tile(Y.mean(axis=0), (2, 1)), abs=0.002)
 
 
-def wide_world():
+def wide_world(seed=3):
     """Return fewer rows than features, (80, 300), and their numbers."""
-    generator = np.random.default_rng(3)
+    generator = np.random.default_rng(seed)
     features = (generator.normal(size=(80, 300)) * 3 + 30).astype(np.float32)
     return features, features[:, :5].sum(axis=1) + generator.normal(size=80)
 
@@ -258,13 +259,31 @@ def test_numbers_far_from_zero_lose_no_digits():
     )
 
 
-@pytest.mark.parametrize("C", [1e9, 1e30])
-def test_numbers_are_met_where_hardly_anything_is_paid_for_coefficients(C):
-    features, values = wide_world()
+@pytest.mark.parametrize("C", [1e9, 1e30, 1e300])
+@pytest.mark.parametrize("seed", range(5))
+def test_numbers_are_met_where_hardly_anything_is_paid_for_coefficients(C, seed):
+    features, values = wide_world(seed)
 
     head = fit_numbers(features, values, C=C)
 
     assert head.decision(features) == pytest.approx(values, abs=1e-4)
+
+
+def test_a_fold_without_which_nothing_varies_is_answered_by_the_mean():
+    features = np.ones((20, 30), dtype=np.float32)
+    features[0] = 2.0
+    values = np.arange(20.0)
+
+    head = fit_numbers(features, values)
+
+    assert all(np.isfinite(point.mse) for point in head.search)
+
+
+@pytest.mark.parametrize("n_features", [12, 384, 2_924, 9_216, 40_000])
+def test_rows_of_numbers_that_are_affordable_take_so_many_operations(n_features):
+    n = affordable_rows_of_values(n_features, 2.5e10)
+
+    assert n * n_features * min(n, n_features) == pytest.approx(2.5e10, rel=0.01)
 
 
 def test_numbers_of_constant_features_are_refused():

@@ -3,6 +3,7 @@
 import io
 import json
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -21,12 +22,13 @@ from pipeline.datasets.unlabelled import open_live_lines
 from pipeline.encoder import tokens as tokens_module
 from pipeline.encoder.pairs import composed, encode_rows, flat
 from pipeline.encoder.tokens import TokenCutter
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ArtifactError, ConfigError, DataError
 from pipeline.evaluation.resampling import Clusters
 from pipeline.features.keys import row_key, row_keys
 from pipeline.features.store import FeatureStore
 from pipeline.features.stored import PairFeatures
 from pipeline.features.texts import BothTexts, TextList
+from pipeline.predictor.file import pack, unpack
 from pipeline.splitting import count_overlap, random_split, text_groups
 from pipeline.terms.matrix import fit_terms, term_matrix
 from pipeline.testing import WordLengthEncoder
@@ -601,12 +603,31 @@ def test_features_of_a_run_are_u_v_and_their_difference(separate_once, tiny_enco
         encoder.encode(texts) for texts in map(list, zip(*pairs, strict=True))
     )
 
-    assert_allclose(predictor.transform(pairs), composed(first, second), atol=1e-5)
+    assert_allclose(predictor.transform(pairs), composed(first, second, 1), atol=1e-5)
     assert_allclose(
         encode_rows(encoder.encode, pairs, "separate"),
-        composed(first, second),
+        composed(first, second, 1),
         atol=1e-5,
     )
+
+
+def test_a_predictor_of_other_features_of_pairs_is_refused(separate_once):
+    parts = latest(separate_once)._parts
+    fewer = len(parts.head_arrays["mean"]) * 3 // 4
+    arrays = {
+        name: values if name == "intercept" else values[..., :fewer]
+        for name, values in parts.head_arrays.items()
+    }
+
+    with pytest.raises(
+        ArtifactError, match="takes 48 features, and its encoder gives 64"
+    ):
+        unpack(*_packed(replace(parts, head_arrays=arrays)))
+
+
+def _packed(parts):
+    digest, header, *sections = pack(parts)
+    return digest, header, sections
 
 
 def test_forgetting_a_text_forgets_pairs_with_it(joint_once, tmp_path):

@@ -194,6 +194,19 @@ def test_another_pickle_is_refused(tmp_path):
         load_predictor(tmp_path / "list.joblib")
 
 
+def test_what_is_no_predictor_is_told_from_a_damaged_one(path, tmp_path):
+    (tmp_path / "p.py").write_text("from pipeline import load_predictor\n")
+    (tmp_path / "cut.joblib").write_bytes(path.read_bytes()[:-1000])
+
+    for name, message in (
+        ("p.py", r"p\.py is not a predictor file\. Pass the predictor\.joblib that"),
+        ("", r"is a folder, expected a predictor file\. Pass .*/predictor\.joblib\.$"),
+        ("cut.joblib", r"is damaged: .*Copy or export it again"),
+    ):
+        with pytest.raises(ArtifactError, match=message):
+            load_predictor(tmp_path / name)
+
+
 def test_a_missing_file_names_the_command_that_makes_one(tmp_path):
     with pytest.raises(ArtifactError, match="luigi --module tasks TrainLogReg"):
         load_predictor(tmp_path / "none.joblib")

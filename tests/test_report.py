@@ -270,16 +270,16 @@ def test_verdict_names_the_baseline(report):
 
 
 @pytest.mark.parametrize(
-    ("pooling", "layer", "expected"),
+    ("pooling", "head", "expected"),
     [
-        ("cls", -1, "try --pooling mean"),
-        ("cls", -2, "try --pooling mean"),
-        ("mean", -1, "try --layer -2, or another --encoder"),
-        ("mean", -2, "try another --encoder, or more labels"),
+        ("cls", {}, "try --pooling mean"),
+        ("cls", {"blend": {}}, "try --pooling mean"),
+        ("mean", {}, "try TrainHybrid, or another --encoder"),
+        ("mean", {"blend": {}}, "try another --encoder, or more labelled rows"),
     ],
 )
-def test_advice_is_what_was_not_tried_yet(pooling, layer, expected):
-    assert advice({"encoder": {"pooling": pooling, "layer": layer}}) == expected
+def test_advice_is_what_was_not_tried_yet(pooling, head, expected):
+    assert advice({"encoder": {"pooling": pooling}, "head": head}) == expected
 
 
 def test_headline_is_the_accuracy_beside_the_baselines(report):

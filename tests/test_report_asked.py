@@ -151,5 +151,5 @@ def test_a_card_of_pairs_passes_a_pair():
 def test_a_cosine_that_is_better_is_said_to_serve_better():
     report = make_report(2)
 
-    assert "serves better here" in conclusions.instead(report, "cosine")
+    assert "serves here, and needs no training" in conclusions.instead(report, "cosine")
     assert conclusions.instead(report, "tfidf_logreg") == conclusions.advice(report)

@@ -435,6 +435,106 @@ def test_random_split_gives_every_label_its_share():
         assert sum(name in sets[i] for i in test) == pytest.approx(n / 4, abs=1)
 
 
+RARE_AND_COMMON = {
+    "rare ones only": [0.01, 0.02, 0.03, 0.05],
+    "one common": [0.9, 0.1, 0.05],
+    "halves": [0.5] * 8,
+    "a long tail": [0.7 * 0.8**i for i in range(20)],
+}
+
+
+def rows_of(shares, n, seed):
+    """Return texts that stand alone, and sets of labels of which each brings its neighbour along."""
+    generator = np.random.default_rng(seed)
+    drawn = generator.random((n, len(shares))) < shares
+    has = drawn | (np.roll(drawn, 1, axis=1) & (generator.random(drawn.shape) < 0.3))
+    sets = [tuple(f"label {i}" for i in np.flatnonzero(row)) for row in has]
+    return [f"word{i} stands alone" for i in range(n)], sets
+
+
+def farthest_from_its_share(sets, test, fraction):
+    """Return by how many rows the label that misses its share most does."""
+    counts = Counter(name for names in sets for name in names)
+    scored = Counter(name for i in test for name in sets[i])
+    return max(abs(scored[name] - fraction * n) for name, n in counts.items())
+
+
+@pytest.mark.parametrize("seed", [0, 1, 42])
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5])
+@pytest.mark.parametrize("shares", RARE_AND_COMMON.values(), ids=RARE_AND_COMMON)
+def test_random_split_gives_rare_and_common_labels_their_share(shares, fraction, seed):
+    texts, sets = rows_of(shares, 800, seed)
+
+    fit, test = random_split(texts, sets, test_fraction=fraction, seed=seed)
+
+    assert len(test) == 800 * fraction
+    assert farthest_from_its_share(sets, test, fraction) <= 2
+    per_row = [np.mean([len(sets[i]) for i in side]) for side in (fit, test)]
+    assert per_row[0] == pytest.approx(per_row[1], rel=0.02, abs=0.03)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 42])
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5])
+def test_labels_of_texts_that_belong_together_miss_their_share_by_less_than_a_cluster(
+    fraction, seed
+):
+    texts, sets = rows_of(RARE_AND_COMMON["a long tail"], 800, seed)
+    largest = 12
+    for begin in range(0, 240, largest):
+        texts[begin : begin + largest] = [texts[begin]] * largest
+
+    _, test = random_split(texts, sets, test_fraction=fraction, seed=seed)
+
+    assert abs(len(test) - 800 * fraction) < largest
+    assert farthest_from_its_share(sets, test, fraction) < largest
+
+
+@given(
+    st.lists(st.frozensets(st.sampled_from("abcd")), min_size=4, max_size=60),
+    st.lists(st.integers(0, 5), min_size=60, max_size=60),
+    st.sampled_from([0.1, 0.25, 0.5, 0.9]),
+)
+@QUICK
+def test_random_split_of_labels_scores_as_many_rows_as_asked_but_for_a_cluster(
+    drawn, names, fraction
+):
+    sets = [tuple(sorted(one)) for one in drawn]
+    places = [name if name else i + 6 for i, name in enumerate(names[: len(sets)])]
+    texts = [f"text {place} here" for place in places]
+    n = len(sets)
+    wanted = min(n - 1, max(1, round(n * fraction)))
+    try:
+        _, test = random_split(texts, sets, test_fraction=fraction, seed=0)
+    except DataError:  # most texts belong together
+        reject()
+
+    largest = max(Counter(texts).values())
+    assert abs(len(test) - wanted) < largest
+
+
+def test_random_split_of_labels_of_a_seed_never_changes():
+    sets = [("a", "b"), ("a",), (), ("b", "c")] * 3
+
+    _, test = random_split(TEXTS, sets, test_fraction=0.25, seed=42)
+
+    assert test.tolist() == [2, 4, 7]
+
+
+def test_random_split_of_labels_does_not_depend_on_the_order_of_rows_or_labels():
+    texts, sets = rows_of(RARE_AND_COMMON["a long tail"], 200, 0)
+    order = np.random.default_rng(0).permutation(200)
+
+    _, test = random_split(texts, sets, test_fraction=0.25, seed=42)
+    _, other = random_split(
+        [texts[i] for i in order],
+        [sets[i][::-1] for i in order],
+        test_fraction=0.25,
+        seed=42,
+    )
+
+    assert sorted(order[other].tolist()) == test.tolist()
+
+
 def test_folds_share_every_label_out():
     texts, sets = labelled_sets()
 

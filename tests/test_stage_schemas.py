@@ -74,6 +74,8 @@ SOURCES = {
     ],
     "FitLogReg": [
         "tasks/logreg.py",
+        "pipeline/encoder/pairs.py",
+        "pipeline/features/stored.py",
         "pipeline/datasets/targets.py",
         "tasks/layers.py",
         "tasks/hybrid.py",
@@ -114,6 +116,8 @@ SOURCES = {
     ],
     "FewLabels": [
         "tasks/few_labels.py",
+        "pipeline/encoder/pairs.py",
+        "pipeline/features/stored.py",
         "pipeline/labelling/protocol.py",
         "pipeline/datasets/targets.py",
         "pipeline/evaluation/baselines.py",
@@ -153,6 +157,7 @@ SOURCES = {
                 "metrics",
                 "nearest",
                 "per_class",
+                "principal",
                 "published",
                 "resampling",
                 "residuals",
@@ -203,6 +208,8 @@ SOURCES = {
     ],
     "ScoreViews": [
         "tasks/score_views.py",
+        "pipeline/encoder/pairs.py",
+        "pipeline/features/stored.py",
         "pipeline/evaluation/metrics.py",
         "pipeline/evaluation/resampling.py",
         "pipeline/features/timing.py",
@@ -220,6 +227,7 @@ SOURCES = {
         "pipeline/predictor/file.py",
         "pipeline/predictor/reference.py",
         "pipeline/evaluation/drift.py",
+        "pipeline/evaluation/principal.py",
         "pipeline/report/card.py",
         "pipeline/report/templates/model_card.md.j2",
         "pipeline/features/probes.py",

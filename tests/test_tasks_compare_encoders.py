@@ -171,6 +171,24 @@ def test_where_no_view_can_be_had_the_run_is_refused(job, reviews, tiny_encoder)
     assert "has no pooler" in entry["error"]
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--poolings", "cls,men"), "--poolings has 'men', expected some of: auto, "),
+        (("--precisions", "int8,int9"), "--precisions has 'int9', expected some of: "),
+    ],
+)
+def test_a_word_that_no_encoder_knows_is_refused_before_any_work(
+    job, reviews, tiny_encoder, options, said
+):
+    done = compare(job, "--dataset", reviews, "--encoder", tiny_encoder, *options)
+
+    assert done.status == compare(job, "--pooling", "men").status != 0
+    assert said in done.err
+    assert done.out == ""
+    assert not (job.artifacts / "datasets").exists()
+
+
 def test_an_option_is_none_that_only_begins_alike(job, reviews, tiny_encoder):
     """Luigi offers --CompareEncoders-dataset, which argparse would find in --C."""
     done = compare(job, "--C", "1", "--datase", reviews, "--encoder", tiny_encoder)

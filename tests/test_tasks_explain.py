@@ -3,6 +3,7 @@ import subprocess
 
 import pytest
 
+from tasks import cli
 from tests.conftest import BIN, Job, review_rows, write_tsv
 
 STAGES = [
@@ -191,3 +192,42 @@ def test_rows_of_a_damaged_shard_count_as_new(trained, explained):
 
     assert "is missing or incomplete" in said
     assert "120 of 120 distinct texts are new to the store" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("CompareEncoders", "--poolings", "cls"),
+            "explain-run knows the jobs TrainLogReg, TrainLayers, TrainHybrid, TrainCascade, not CompareEncoders.",
+        ),
+        (("TrainHybird",), "'TrainHybird' is no job: "),
+        (("TrainHybird",), "Did you mean TrainHybrid? Name one of them"),
+    ],
+)
+def test_explain_run_names_the_jobs_that_it_knows(capsys, words, said):
+    assert cli.main(["explain-run", *words]) == 1
+
+    assert said in capsys.readouterr().err
+
+
+def test_a_refused_question_is_no_run(job, reviews):
+    done = explain(job, "TrainHybrid", "--dataset", str(reviews), "--layers", "0")
+
+    assert done.returncode == 1
+    assert "--layers is 0" in done.stderr
+    assert not (job.artifacts / "runs.jsonl").exists()
+
+
+def test_a_file_where_artifacts_are_to_be_is_named_once(
+    job, reviews, monkeypatch, capsys
+):
+    monkeypatch.chdir(job.cwd)
+    said = f"--artifacts {reviews} is a file, expected a folder. Pass another.\n"
+
+    done = job.run("TrainLogReg", "--dataset", reviews, "--artifacts", reviews)
+    status = cli.main(["status", "--artifacts", str(reviews)])
+
+    assert done.status != 0
+    assert done.err == f"ERROR: {said}"
+    assert (status, capsys.readouterr().err) == (1, said)

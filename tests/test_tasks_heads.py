@@ -111,8 +111,9 @@ def test_a_model_goes_on_from_the_one_it_holds(job, reviews, tiny_encoder):
     assert job.report()["head"]["search"] == search
     assert job.report()["decision"] is None
 
-    train(job, "TrainCascade", reviews, tiny_encoder, *rule, "--C", "1")
+    done = train(job, "TrainCascade", reviews, tiny_encoder, *rule, "--C", "1")
 
+    assert done.status == 0, done.err
     changed = job.report()["run"]["previous"]["changed"]
     assert sum("C: 'auto' -> 1.0" in line for line in changed) == 1
 
@@ -213,10 +214,15 @@ def test_pairs_go_by_words_too(job, tiny_encoder):
     ]
     (job.cwd / "pairs.tsv").write_text("a\tb\tlabel\n" + "\n".join(pairs))
 
-    done = train(job, "TrainHybrid", "pairs.tsv", tiny_encoder, "--text-column", "a,b")
+    options = ("--text-column", "a,b", "--split", "random")
+    done = train(job, "TrainHybrid", "pairs.tsv", tiny_encoder, *options)
 
     assert done.status == 0, done.err
     assert job.report()["head"]["n_features"] == 128
+    report = (job.artifacts / "latest" / "report.json").resolve().parent
+    rows, scored = (np.load(report / f"{name}.npy") for name in ("rows", "scored"))
+    asked = [tuple(pairs[i].split("\t")[:2]) for i in rows]
+    assert_allclose(predictor_of(job).predict_proba(asked), scored, atol=1e-5)
     assert len(predictor_of(job).predict([("the film", "is good")])) == 1
 
 

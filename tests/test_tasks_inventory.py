@@ -1,6 +1,7 @@
 """``frostbert status``, ``verify``, ``gc``, ``pin`` and ``forget`` on a real, trained artifacts folder."""
 
 import json
+import re
 import shutil
 import socket
 import sys
@@ -188,7 +189,7 @@ def test_gc_only_lists_without_yes(frostbert, trained):
     code, out = frostbert("gc")
 
     assert code == 0
-    assert "could be freed: frostbert gc --yes" in out
+    assert f"could be freed: frostbert gc --artifacts {trained.artifacts} --yes" in out
     assert sorted(trained.artifacts.rglob("*")) == before
 
 
@@ -228,6 +229,31 @@ def test_gc_keeps_pinned_runs_until_they_are_unpinned(trained, two_runs, frostbe
     assert frostbert("unpin", older)[0] == 0
 
     assert "models" in paths(find_unused(trained.artifacts, keep=1), trained.artifacts)
+
+
+def test_gc_names_the_command_that_removes_what_it_lists(
+    trained, two_runs, monkeypatch, capsys
+):
+    monkeypatch.chdir(trained.cwd)
+    main(["gc", "--keep", "1"])
+    (hint,) = re.findall("could be freed: frostbert (.*)", capsys.readouterr().out)
+
+    assert hint == "gc --keep 1 --yes"
+    assert main(hint.split()) == 0
+    assert find_unused(trained.artifacts, keep=1) == []
+
+
+@pytest.mark.parametrize("name", ["latest", "artifacts/runs/{newer}", "{newer}"])
+def test_a_run_is_unpinned_by_each_name_by_which_it_is_pinned(
+    trained, two_runs, frostbert, name
+):
+    _, newer = two_runs
+    name = name.format(newer=newer)
+
+    assert frostbert("pin", name)[0] == 0
+    assert Inventory(trained.artifacts).pins() == [newer]
+    assert frostbert("unpin", name)[0] == 0
+    assert Inventory(trained.artifacts).pins() == []
 
 
 def test_gc_keeps_the_latest_run_even_if_an_older_one(trained, tiny_encoder, two_runs):

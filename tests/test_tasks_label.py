@@ -138,6 +138,35 @@ def test_options_that_cannot_be_meant_are_refused(label, options, message):
     assert message in err
 
 
+def test_where_every_text_is_labelled_next_says_so(label):
+    label("1\n2\n" * 60, *LABELS)
+
+    status, out, err = label("", "--next", "2")
+
+    assert (status, out) == (0, "")
+    assert "Every text has a label, or was skipped.\n" in err
+
+
+def test_none_is_no_number_of_texts_to_label_next(label):
+    with pytest.raises(SystemExit) as stopped:
+        label("", *LABELS, "--next", "0")
+
+    assert stopped.value.code == 2
+
+
+def test_what_holds_no_texts_to_label_is_refused_with_a_fix(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.txt").touch()
+    for path, message in (
+        (".", ". is a folder, expected a regular file. Write the rows to a file"),
+        ("empty.txt", "expected at least 2. Add some, or pass another file."),
+    ):
+        assert cli.main(["label", path, *LABELS, "--next", "1"]) == 1
+        assert message in capsys.readouterr().err
+
+
 def test_answers_of_another_kind_are_not_mixed_in(label):
     label("1\n2\n", *LABELS)
 

@@ -126,6 +126,10 @@ def test_a_failing_stage_gives_a_status_and_one_message(
         (["--layer", "9"], "--layer is 9, but"),
         (["--dataset", "nowhere.tsv"], "Data set 'nowhere.tsv' not found"),
         (["--encoder", "./nowhere"], "Encoder './nowhere' not found"),
+        (
+            ["--encoder", "reviews.tsv"],
+            "Encoder 'reviews.tsv' is a file, expected a folder",
+        ),
     ],
 )
 def test_a_bad_option_is_refused_before_anything_runs(

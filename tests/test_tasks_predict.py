@@ -305,6 +305,8 @@ def test_parquet_has_few_large_row_groups(tmp_path):
 
 BAD = {
     "a.txt": ("good\n\nbad\n", 2, "has no text."),
+    "one.tsv": ("text\ngood\n\nbad\n", 3, "has no text."),
+    "blank.csv": ("text\ngood\n\nbad\n", 3, "has no text."),
     "a.tsv": ("id\ttext\tx\n1\tgood\t1\n2\tdull\n3\tbad\t1\n", 3, "has 2 of 3 fields."),
     "a.csv": ('id,text\n1,good\n2,"  "\n3,bad\n', 3, "has no text."),
     "wide.tsv": ("id\ttext\n1\tgood\n2\tdull\tx\n3\tbad\n", 3, "has 3 of 2 fields."),
@@ -395,6 +397,26 @@ def test_a_bad_row_may_stand_in_the_output_and_shows_in_the_status(
     assert frame["text"].isna().tolist() == [False, True, False]
     assert frame["error"].isna().tolist() == [True, False, True]
     assert reason in frame["error"][1]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.tsv", "text\tlabel\ngood\tx\n\nbad\tz\n"),
+        ("a.csv", "id,body\n1,good\n\n2,bad\n"),
+        ("a.jsonl", '{"body": "good"}\n\n\n{"body": "bad"}\n'),
+    ],
+)
+def test_blank_lines_that_are_no_rows_are_told(run, tmp_path, capfd, name, data):
+    (tmp_path / name).write_text(data)
+
+    assert run(name, "--out", "out.csv") == 0
+
+    frame = read_csv(tmp_path / "out.csv")
+    assert frame["text"].tolist() == ["good", "bad"]
+    assert frame["row"].tolist() == [1, 2]
+    lines = "2, 3" if name == "a.jsonl" else "3"
+    assert f"{name}: blank lines are no rows: lines {lines}\n" in capfd.readouterr().err
 
 
 def test_further_fields_that_are_empty_are_no_part_of_a_text(run, tmp_path):

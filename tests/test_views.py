@@ -544,7 +544,7 @@ def test_views_of_pairs_are_those_of_plain_runs(here, reviews, pair_encoding):
             expected = alone.encode(pairs)
         else:
             u, v = (alone.encode(list(side)) for side in zip(*pairs, strict=True))
-            expected = composed(u, v)
+            expected = composed(u, v, 1)
         np.testing.assert_allclose(
             found.take(np.arange(len(pairs))), expected, atol=1e-5
         )

@@ -147,7 +147,8 @@ def choose_text_columns(raw: RawTable, spec: DatasetSpec) -> tuple[str, ...]:
     Raises
     ------
     DataError
-        If the options and the known names leave it open; lists the columns.
+        If the options and the known names leave it open, or either of two columns may be it, as no label tells them
+        apart here; lists the columns.
     """
     names = raw.names
     texts = _find_texts(raw, spec.text_column)
@@ -155,8 +156,10 @@ def choose_text_columns(raw: RawTable, spec: DatasetSpec) -> tuple[str, ...]:
         texts = (names[0],)
     if not texts and len(names) == 2:
         label = find_column(raw, "auto", LABEL_NAMES, "label-column")
-        text = next((n for n in names if label and n != label), None) or _wordier(raw)
-        texts = (text,)
+        text = next((n for n in names if label and n != label), None)
+        if text is None and not all(_are_phrases(raw, i) for i in (0, 1)):
+            text = _wordier(raw)
+        texts = (text,) if text else ()
     if not texts:
         raise _unclear(raw, "text")
     return texts
@@ -235,6 +238,13 @@ def described(raw: RawTable) -> str:
         listed = [f"{name} {shown(cell, 30)}" for name, cell in cells]
     more = len(raw.names) - len(listed)
     return ", ".join(listed) + (f" and {more:,} more" if more else "")
+
+
+def _are_phrases(raw: RawTable, i: int) -> bool:
+    """Tell whether most of a column's first cells are of several words, and most differ."""
+    cells = [str(row[i]).strip() for row in raw.head if len(row) > i]
+    n_phrases = sum(len(cell.split()) > 1 for cell in cells)
+    return min(n_phrases, len(set(cells))) > len(cells) / 2
 
 
 def _wordier(raw: RawTable) -> str:

@@ -42,9 +42,16 @@ def _fits(first: str, separator: str) -> bool:
 
 
 def csv_chunks(
-    blocks: Iterator[str], path: str, delimiter: str, notes: dict[str, object]
+    blocks: Iterator[str],
+    path: str,
+    delimiter: str,
+    notes: dict[str, object],
+    *,
+    keep_blank: bool = False,
 ) -> Iterator[Chunk]:
     """Yield the rows of a CSV with the lines on which they begin; `notes` gets the counts at the end.
+
+    Blank lines are left out, or with `keep_blank` come as rows of no field.
 
     Raises
     ------
@@ -57,7 +64,7 @@ def csv_chunks(
     begin, size, n_blank, n_spanning = 1, 0, 0, 0
     try:
         for row in reader:
-            if row:
+            if row or keep_blank:
                 numbers.append(begin)
                 rows.append([cell.replace(LONE_CR, "\r") for cell in row])
                 size += sum(map(len, row))

@@ -119,6 +119,8 @@ class RawTable(Protocol):
     has_header : bool
     notes : dict
         What was found on the way; complete when all is read.
+    blank : Lines
+        Blank lines that are no rows; complete when all is read. Tables of text note them where broken rows are kept.
     doubts : Doubts
         Complete when all is read.
     close : callable () -> None
@@ -131,6 +133,7 @@ class RawTable(Protocol):
     is_text: bool
     has_header: bool
     notes: dict[str, object]
+    blank: Lines
     doubts: Doubts
     close: Callable[[], None]
 

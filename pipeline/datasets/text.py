@@ -24,7 +24,7 @@ from pipeline.errors import DataError, shown
 
 TEXT_NAMES = ("text", "sentence", "review", "tweet", "content", "title")
 LABEL_NAMES = ("label", "class", "category", "target")
-MIN_NUMBERS = 3
+MIN_NUMBERS = 3  # rows; one is enough under a first line that can hardly be a row
 TXT_SEPARATORS = ("\t", "_!_", "|||", "||", "::", "|", ";")
 
 
@@ -33,6 +33,7 @@ class TextTable:
 
     ``separator_in_quotes`` is the separator of a file whose fields may be quoted, else empty; with ``keep_broken``
     a row of too few fields is not refused at the end, but comes as `Broken` cells, and so does one of too many.
+    ``blank`` are then the blank lines that are no rows, as far as all was read.
     """
 
     is_text = True
@@ -49,6 +50,9 @@ class TextTable:
         keep_broken: bool = False,
     ) -> None:
         self.path = path
+        self.blank = Lines()
+        if keep_broken:
+            chunks = _without_blank(chunks, self.blank)
         self._keep_broken = keep_broken
         self.close: Callable[[], None] = lambda: None
         self.notes = notes
@@ -182,12 +186,14 @@ def open_text(
         that gives all of the first rows equally many fields.
     header : {"auto", "yes", "no"}
         ``auto`` takes the first line as names if one of them is a wanted name, or a known one that its column does
-        not hold again, or if it stands above numbers, in at least `MIN_NUMBERS` rows; never if it has a number there.
+        not hold again, or if it stands above numbers, in at least `MIN_NUMBERS` rows unless it is of
+        different single words; never if it has a number there.
     named : tuple of str
         Column names the user asked for.
     keep_broken : bool
         Give rows of too few fields as `pipeline.datasets.raw.Broken` cells, instead of refusing them at the end, and
-        rows of too many, too, instead of doubting their labels.
+        rows of too many, too, instead of doubting their labels; and take blank lines for empty cells where there is
+        but one column.
 
     Raises
     ------
@@ -199,10 +205,10 @@ def open_text(
     notes: dict[str, object] = {"blank_lines": 0}
     if kind == "csv":
         notes["separator"] = delimiter = csv_separator(first, separator)
-        chunks = csv_chunks(blocks, path, delimiter, notes)
+        chunks = csv_chunks(blocks, path, delimiter, notes, keep_blank=keep_broken)
     else:
         notes["separator"] = delimiter = _plain_separator(first, path, kind, separator)
-        chunks = _plain_chunks(blocks, delimiter, notes)
+        chunks = _plain_chunks(blocks, delimiter, notes, keep_blank=keep_broken)
     quoted = delimiter if kind == "csv" else ""
     return TextTable(
         chunks,
@@ -247,22 +253,45 @@ def _found_separator(lines: list[str]) -> str | None:
 
 
 def _plain_chunks(
-    blocks: Iterator[str], separator: str, notes: dict[str, object]
+    blocks: Iterator[str],
+    separator: str,
+    notes: dict[str, object],
+    *,
+    keep_blank: bool,
 ) -> Iterator[Chunk]:
-    r"""Split at ``\n`` or ``\r\n`` only: a lone CR, U+2028 and the like stay inside a text."""
+    r"""Split at ``\n`` or ``\r\n`` only: a lone CR, U+2028 and the like stay inside a text.
+
+    Blank lines are left out, or with `keep_blank` come as rows of no field.
+    """
     begin = 1
     n_blank = 0
     for block in blocks:
         lines = block.replace("\r\n", "\n").split("\n")
         if not lines[-1]:  # what follows the last line break
             lines.pop()
-        numbers = [begin + i for i, line in enumerate(lines) if line]
+        numbers = [begin + i for i, line in enumerate(lines) if line or keep_blank]
         n_blank += len(lines) - len(numbers)
         notes["blank_lines"], notes["lines"] = n_blank, begin + len(lines) - 1
         for i in range(0, len(numbers), CHUNK_ROWS):
             part = numbers[i : i + CHUNK_ROWS]
-            yield part, [lines[line - begin].split(separator) for line in part]
+            cells = [lines[line - begin] for line in part]
+            yield part, [cell.split(separator) if cell else [] for cell in cells]
         begin += len(lines)
+
+
+def _without_blank(chunks: Iterator[Chunk], blank: Lines) -> Iterator[Chunk]:
+    """Take rows of no field for an empty cell where the first row has but one, else leave them out and note them."""
+    width = 0  # of the first row that is not blank; before it, nobody can tell
+    for numbers, rows in chunks:
+        kept: list[tuple[int, Row]] = []
+        for line, row in zip(numbers, rows, strict=True):
+            width = width or len(row)
+            if row or width == 1:
+                kept.append((line, row or [""]))
+            else:
+                blank.add(line)
+        if kept:
+            yield [line for line, _ in kept], [row for _, row in kept]
 
 
 def looks_like_header(rows: Sequence[Row], named: tuple[str, ...]) -> bool:
@@ -275,7 +304,7 @@ def looks_like_header(rows: Sequence[Row], named: tuple[str, ...]) -> bool:
         for i in range(len(first))
         if all(len(row) > i and _is_number(row[i]) for row in rest)
     ]
-    if len(rest) < MIN_NUMBERS:
+    if len(rest) < (1 if _are_names(first) else MIN_NUMBERS):
         numeric = []
     if any(_is_number(rows[0][i]) for i in numeric):
         return False
@@ -283,6 +312,12 @@ def looks_like_header(rows: Sequence[Row], named: tuple[str, ...]) -> bool:
         cell in (*TEXT_NAMES, *LABEL_NAMES) and not _recurs(cell, i, rest)
         for i, cell in enumerate(first)
     )
+
+
+def _are_names(cells: Sequence[str]) -> bool:
+    """Tell whether cells, two or more, are different single words: ``id`` and ``body``, no ``good film``."""
+    are_words = all(re.fullmatch(r"[^\W\d][\w.-]*", cell) for cell in cells)
+    return are_words and 1 < len(cells) == len(set(cells))
 
 
 def _recurs(cell: str, column: int, rows: Sequence[Row]) -> bool:

@@ -57,6 +57,7 @@ class TypedTable:
             )
         self.names, self.head, self.path = list(names), head, path
         self.notes: dict[str, object] = {"header": True}
+        self.blank = Lines()
         self.doubts = Doubts()
         self.close = close
         self._columns = columns
@@ -116,6 +117,7 @@ class JsonTable:
         self._keep_broken = keep_broken
         self.close: Callable[[], None] = lambda: None
         self.notes: dict[str, object] = {"header": True, "blank_lines": 0}
+        self.blank = Lines()
         self.doubts = Doubts()
         rows = self._objects(blocks)
         head = _some(rows, HEAD_ROWS)
@@ -131,7 +133,7 @@ class JsonTable:
         self._rows = chain(head, rows)
 
     def _objects(self, blocks: Iterator[str]) -> Iterator[JsonRow]:
-        line, n_blank = 0, 0
+        line = 0
         for block in blocks:
             lines = block.split("\n")
             if not lines[-1]:  # what follows the last line break
@@ -141,8 +143,8 @@ class JsonTable:
                 if text.strip():
                     yield line, self._object(text, f"{self.path}:{line}"), len(text)
                 else:
-                    n_blank += 1
-            self.notes.update(blank_lines=n_blank, lines=line)
+                    self.blank.add(line)
+            self.notes.update(blank_lines=self.blank.count, lines=line)
 
     def _object(self, text: str, place: str) -> Object | Broken:
         try:

@@ -5,7 +5,7 @@ between them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -19,7 +19,7 @@ from pipeline.datasets.files import (
     text_blocks,
     unpacked,
 )
-from pipeline.datasets.raw import Broken, RawTable, is_missing
+from pipeline.datasets.raw import Broken, Lines, RawTable, is_missing
 from pipeline.datasets.text import open_text
 from pipeline.datasets.typed import JsonTable, open_parquet
 from pipeline.errors import DataError, shown
@@ -34,7 +34,7 @@ class TextRow(NamedTuple):
     Attributes
     ----------
     row : int
-        1-based number; blank lines count in plain lines alone, as for pandas.
+        1-based number; blank lines count where they are empty texts: in plain lines and files of one column.
     line : int
         1-based line on which it begins in a text file, else its row.
     text : str or Pair
@@ -64,6 +64,8 @@ class Texts:
     portions : iterator of iterators of TextRow
         What can be read without waiting: all rows of a file, and of a stream those that came together. Can be gone
         through once; raises `DataError` where the rest cannot be read.
+    blank : Lines
+        Blank lines that are no rows, as far as it was read.
     close : callable () -> None
         Lets the file go.
     """
@@ -72,6 +74,7 @@ class Texts:
     how: str
     n_lines: int | None
     portions: Iterator[Iterator[TextRow]]
+    blank: Lines = field(default_factory=Lines)
     close: Callable[[], None] = lambda: None
 
     def place(self, row: TextRow) -> str:
@@ -219,7 +222,7 @@ def _texts_of_table(
     names = [repr(column) if raw.has_header else column for column in columns]
     how = f"column{'s' if pair else ''} {' and '.join(names)}"
     rows = _rows(raw, list(map(raw.names.index, columns)))
-    return Texts(name, how, n_lines, iter([rows]))
+    return Texts(name, how, n_lines, iter([rows]), raw.blank)
 
 
 def _rows(raw: RawTable, wanted: list[int]) -> Iterator[TextRow]:

@@ -179,6 +179,11 @@ def find_encoder(spec: EncoderSpec, sha256: Sha256) -> EncoderSource:
     elif Path(name).expanduser().is_dir():
         folder = open_folder(Path(name).expanduser(), spec.revision)
         source = _local(folder, folder_name(folder), sha256)
+    elif Path(name).expanduser().is_file():
+        raise ConfigError(
+            f"Encoder {shown(name)} is a file, expected a folder that holds config.json, or a hub id. "
+            "Pass the folder."
+        )
     else:
         source = _hub(name, spec.revision)
     resolved = source.resolve(spec)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipeline.pairs import Pair, Text
 
 SEPARATE, JOINT = "separate", "joint"
-N_PARTS = 4  # u, v, |u - v|, u v
+N_PARTS = 4  # u, v, |u - v|, u v; stages that compose pairs raise their schema with what these are
 Encode = Callable[[Sequence[Text]], NDArray[np.float32]]
 
 
@@ -28,7 +28,7 @@ def flat(pairs: Sequence[Text]) -> list[str]:
 
 
 def composed(
-    first: NDArray[np.float32], second: NDArray[np.float32], n_views: int = 1
+    first: NDArray[np.float32], second: NDArray[np.float32], n_views: int
 ) -> NDArray[np.float32]:
     """Return the features of n pairs from those of their texts: twice (n, d) -> (n, 4d).
 
@@ -40,13 +40,13 @@ def composed(
 
 def _of_length_1(features: NDArray[np.float32], n_views: int) -> NDArray[np.float32]:
     """Return vectors divided by their length, (n, d); zeros stay."""
-    views = features.reshape(len(features), n_views, -1)
+    views = features.reshape(len(features), n_views, features.shape[1] // n_views)
     norms = np.linalg.norm(views, axis=2, keepdims=True)
     found = np.divide(views, norms, out=np.zeros_like(views), where=norms > 0)
     return np.asarray(found.reshape(features.shape))
 
 
-def of_flat(features: NDArray[np.float32], n_views: int = 1) -> NDArray[np.float32]:
+def of_flat(features: NDArray[np.float32], n_views: int) -> NDArray[np.float32]:
     """Return the features of n pairs from those of `flat`: (2n, d) -> (n, 4d)."""
     return composed(features[0::2], features[1::2], n_views)
 
@@ -59,6 +59,7 @@ def encode_rows(
     Parameters
     ----------
     encode : callable (sequence of str or Pair) -> ndarray of float32, shape (m, d)
+        Of one view.
     rows : sequence of n str or Pair
     pair_encoding : {"separate", "joint"} or None
         None for single texts.
@@ -68,12 +69,12 @@ def encode_rows(
     ndarray of float32, shape (n, d), or (n, 4d) of pairs that are encoded separately
     """
     if pair_encoding == SEPARATE:
-        return of_flat(encode(flat(rows)))
+        return of_flat(encode(flat(rows)), 1)
     return encode(rows)
 
 
 def as_read(
-    features: NDArray[np.float32], pair_encoding: str | None, n_views: int = 1
+    features: NDArray[np.float32], pair_encoding: str | None, n_views: int
 ) -> NDArray[np.float32]:
     """Return features of single texts as a head of pairs may take them: each text before the next, in a ring.
 

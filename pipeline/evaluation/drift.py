@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy import linalg, stats
 
 from pipeline.errors import ConfigError
+from pipeline.evaluation.principal import principal_components
 
 MAX_COMPONENTS = 32
 ROWS_EACH = (
@@ -123,10 +124,8 @@ class Reference:
         p = min(MAX_COMPONENTS, features.shape[1] // 2, len(second) // ROWS_EACH)
         if p < 2:
             return None
-        mean = first.mean(axis=0)
-        covariance = np.cov(first, rowvar=False)
-        variances, axes = _principal(covariance, p)
-        rest = covariance.trace() - variances.sum()
+        mean, variances, axes, total = principal_components(first, p)
+        rest = total - variances.sum()
         if not min(variances[-1], rest) > SMALLEST * variances[0]:
             return None
         unplaced = cls(
@@ -194,12 +193,3 @@ class Reference:
         p_value = stats.ncf.sf(statistic, dims, n - dims, NEGLIGIBLE**2 / chance)
         distance = max(0.0, square - dims * chance) ** 0.5
         return Drift(len(features), level, distance, float(np.clip(p_value, 0.0, 1.0)))
-
-
-def _principal(covariance: Values, p: int) -> tuple[Values, Values]:
-    """Return the `p` greatest variances, shape (p,), and their axes, shape (d, p), the largest component positive."""
-    d = len(covariance)
-    variances, axes = linalg.eigh(covariance, subset_by_index=(d - p, d - 1))
-    variances, axes = variances[::-1], axes[:, ::-1]
-    largest = np.abs(axes).argmax(axis=0)
-    return variances, np.asarray(axes * np.sign(axes[largest, np.arange(p)]))

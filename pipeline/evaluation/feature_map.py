@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from pipeline.evaluation.principal import principal_components
 
 MIN_POINTS = 4
 N_COMPONENTS = 50  # of the features, before the discriminants are looked for
@@ -44,9 +45,9 @@ def feature_map(
     dims = min(N_COMPONENTS, len(fitted) - 1, fitted.shape[1])
     if len(shown) < MIN_POINTS or dims < 2:
         return None
-    pca = PCA(dims, svd_solver="covariance_eigh").fit(fitted)
-    axes = _axes(pca.transform(fitted), y) @ pca.components_  # (2, d)
-    xy = (shown - pca.mean_) @ axes.T
+    mean, _, components, _ = principal_components(fitted, dims)
+    axes = _axes((fitted - mean) @ components, y) @ components.T  # (2, d)
+    xy = (shown - mean) @ axes.T
     total = float(shown.var(axis=0).sum())
     return {
         "method": (

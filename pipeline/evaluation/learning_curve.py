@@ -171,12 +171,12 @@ def _forecast(
         said = f"{doubled}: the curve is too flat, or too noisy, for a forecast."
     elif (needed := _labels_for(fit, n)) is None:
         said = (
-            f"{doubled}; the curve levels off at {100 * fit['a']:.1f} %, and {FARTHEST} times the labels would not "
+            f"{doubled}; the curve levels off at {100 * fit['a']:.1f} %, and {FARTHEST} times the rows would not "
             "bring another point."
         )
     else:
         more = _round(needed)
-        said = f"{doubled}; about {more:,} more labels for +1 point, if the curve goes on like that."
+        said = f"{doubled}; about {more:,} more labelled rows for +1 point, if the curve goes on like that."
     return {"points": 100 * GAIN, "more_labels": more, "said": said}
 
 
@@ -186,7 +186,7 @@ def _doubled(
     """Return what the last doubling of the labels brought, and whether it clearly raised the scores."""
     rise = float(values[-1] - values[-2])
     low, high = percentiles(samples[:, -1] - samples[:, -2])
-    said = f"From {sizes[-2]:,} to {sizes[-1]:,} labels"
+    said = f"From {sizes[-2]:,} to {sizes[-1]:,} labelled rows"
     if scores.is_error:
         said += f" the {scores.name} changed by {rise:+.3f} (95 % {low:+.3f} to {high:+.3f})"
     else:

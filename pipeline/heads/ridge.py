@@ -20,7 +20,6 @@ from typing import Protocol
 
 import numpy as np
 import sklearn
-from numpy.linalg import LinAlgError
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
@@ -33,6 +32,7 @@ from pipeline.heads.streaming import FeatureRows
 GRID = tuple(float(f"{10.0**e:.3g}") for e in np.arange(-6.0, 1.01, 0.5))
 AT_ONCE_BYTES = 2**32  # of all folds that are fitted side by side
 MATRICES = 6  # of the smaller side's size that a fit needs
+ROUNDING = 4 * float(np.finfo(np.float64).eps)  # of products, as a share of their trace
 Vector = NDArray[np.float64]
 
 
@@ -103,11 +103,7 @@ def fit_ridge(
             "--task classification."
         )
     with one_blas_thread():  # sums have one order whatever the machine
-        parts: _Parts
-        if len(features) < features.dim:
-            parts = _Rows(features.take(np.arange(len(features))), values, folds)
-        else:
-            parts = _Sums.of(features, values, folds)
+        parts = _parts_of(features, values, folds)
         search = _search(parts, folds, values) if spec.C == "auto" else []
         C = min(search, key=lambda point: point.mse).C if search else float(spec.C)
         fit = parts.without(None)
@@ -123,7 +119,7 @@ def fit_ridge(
         class_weight=spec.class_weight,
         n_iter=0,
         converged=True,
-        solver="ridge-cholesky",
+        solver="ridge",
         sklearn_version=sklearn.__version__,
         search=search,
     )
@@ -187,31 +183,29 @@ class _Fit:
     rows: Vector | None = None
 
     def coef(self, C: float) -> Vector:
-        """Return the coefficients of standardised features for one C, shape (d,)."""
+        """Return the coefficients of standardised features for one C, shape (d,).
+
+        A penalty below the rounding of the products counts as that: what is smaller decides nothing but noise.
+        """
+        penalty = max(1 / C, ROUNDING * float(self.products.trace()))
         products = self.products.copy()
-        products[np.diag_indices_from(products)] += 1 / C
-        try:
-            factor = cho_factor(products, lower=True, overwrite_a=True)
-        except LinAlgError:  # a penalty as small as rounding
-            return self.coefs([C])[0]
+        products[np.diag_indices_from(products)] += penalty
+        factor = cho_factor(products, lower=True, overwrite_a=True)
         return self._of_features(cho_solve(factor, self.targets))
 
-    def coefs(self, Cs: Sequence[float]) -> list[Vector]:
-        """Return those for several."""
+    def coefs(self, Cs: Sequence[float]) -> Vector:
+        """Return those for several C, none of them large, shape (d, len(Cs))."""
         eigenvalues, vectors = np.linalg.eigh(self.products)
-        targets = vectors.T @ self.targets
-        return [
-            self._of_features(
-                vectors @ (targets / (np.maximum(eigenvalues, 0) + 1 / C))
-            )
-            for C in Cs
-        ]
+        penalties = 1 / np.asarray(Cs)
+        shrunk = (vectors.T @ self.targets)[:, None]
+        shrunk = shrunk / (np.maximum(eigenvalues, 0.0)[:, None] + penalties)
+        return self._of_features(vectors @ shrunk)
 
     def _of_features(self, solution: Vector) -> Vector:
         return solution if self.rows is None else self.rows.T @ solution
 
     def answers(self, features: Features, coef: Vector) -> Vector:
-        """Return what rows are answered, shape (m,)."""
+        """Return what rows are answered, shape (m,), or (m, c) by (d, c) coefficients."""
         return np.asarray((features - self.mean) / self.scale @ coef + self.centre)
 
 
@@ -239,14 +233,20 @@ class _Parts(Protocol):
     """Rows in folds."""
 
     @property
-    def side(self) -> int:
-        """The size of the matrix that a fit decomposes."""
+    def fit_bytes(self) -> int:
+        """The memory of a fit, about."""
 
     def without(self, fold: int | None) -> _Fit:
         """Return the fit of all rows without those of a fold."""
 
-    def squared_error(self, fold: int, fit: _Fit, coef: Vector) -> float:
-        """Return the sum of the squared errors on a fold's rows."""
+    def squared_errors(self, fold: int, fit: _Fit, coefs: Vector) -> Vector:
+        """Return the sum of the squared errors on a fold's rows by each of (d, c) coefficients, shape (c,)."""
+
+
+def _parts_of(features: FeatureRows, values: Vector, folds: NDArray[np.int8]) -> _Parts:
+    if len(features) < features.dim:
+        return _Rows(features.take(np.arange(len(features))), values, folds)
+    return _Sums.of(features, values, folds)
 
 
 @dataclass(frozen=True)
@@ -258,17 +258,26 @@ class _Rows:
     folds: NDArray[np.int8]
 
     @property
-    def side(self) -> int:
-        return len(self.values)
+    def fit_bytes(self) -> int:
+        n, d = len(self.features), len(self.features[0])
+        return 8 * (MATRICES * n**2 + 3 * n * d)
 
     def without(self, fold: int | None) -> _Fit:
-        inside = slice(None) if fold is None else self.folds != fold
-        return _fit_of_rows(self.features[inside], self.values[inside])
+        if fold is None:
+            return _fit_of_rows(self.features, self.values)
+        rows, values = (one[self.folds != fold] for one in (self.features, self.values))
+        if (rows == rows[0]).all():  # nothing to tell them by: every answer is the mean
+            zeros = np.zeros((1, rows.shape[1]))
+            mean, scale = rows[0].astype(np.float64), np.ones(rows.shape[1])
+            return _Fit(
+                mean, scale, float(values.mean()), zeros @ zeros.T, zeros[0, :1], zeros
+            )
+        return _fit_of_rows(rows, values)
 
-    def squared_error(self, fold: int, fit: _Fit, coef: Vector) -> float:
+    def squared_errors(self, fold: int, fit: _Fit, coefs: Vector) -> Vector:
         own = self.folds == fold
-        errors = self.values[own] - fit.answers(self.features[own], coef)
-        return float(errors @ errors)
+        errors = self.values[own, None] - fit.answers(self.features[own], coefs)
+        return np.asarray((errors**2).sum(axis=0))
 
 
 @dataclass(frozen=True)
@@ -297,27 +306,26 @@ class _Sums:
         return cls(shift, parts, sum(parts.values(), start=zeros))
 
     @property
-    def side(self) -> int:
-        return len(self.shift) - 1
+    def fit_bytes(self) -> int:
+        return 8 * MATRICES * len(self.shift) ** 2
 
     def without(self, fold: int | None) -> _Fit:
         moments = self.whole if fold is None else self.whole - self.of_folds[fold]
         return _fit_of_moments(moments, self.shift)
 
-    def squared_error(self, fold: int, fit: _Fit, coef: Vector) -> float:
+    def squared_errors(self, fold: int, fit: _Fit, coefs: Vector) -> Vector:
         part = self.of_folds[fold]
         mean = np.append(fit.mean, fit.centre) - self.shift
-        direction = np.append(-coef / fit.scale, 1.0)
-        along, offset = direction @ part.total, direction @ mean
-        squares = direction @ part.products @ direction
-        return float(squares - 2 * along * offset + part.n * offset**2)
+        directions = np.vstack([-coefs / fit.scale[:, None], np.ones(coefs.shape[1])])
+        along, offset = part.total @ directions, mean @ directions
+        squares = np.einsum("ij,ij->j", directions, part.products @ directions)
+        return np.asarray(squares - 2 * along * offset + part.n * offset**2)
 
 
 def _search(parts: _Parts, folds: NDArray[np.int8], values: Vector) -> list[RidgePoint]:
     """Return the out-of-fold error for each C of the grid; several folds are fitted at a time."""
     names = np.unique(folds).tolist()
-    affordable = AT_ONCE_BYTES // (8 * MATRICES * parts.side**2)
-    n_threads = max(1, min(THREADS, len(names), affordable))
+    n_threads = max(1, min(THREADS, len(names), AT_ONCE_BYTES // parts.fit_bytes))
     with ThreadPoolExecutor(n_threads) as pool:
         squares = np.sum(list(pool.map(partial(_squared_errors, parts), names)), axis=0)
     mse = squares / len(values)
@@ -331,4 +339,4 @@ def _search(parts: _Parts, folds: NDArray[np.int8], values: Vector) -> list[Ridg
 def _squared_errors(parts: _Parts, fold: int) -> Vector:
     """Return the sum of the squared errors on a fold's rows for each C of the grid, shape (len(GRID),)."""
     fit = parts.without(fold)
-    return np.array([parts.squared_error(fold, fit, w) for w in fit.coefs(GRID)])
+    return parts.squared_errors(fold, fit, fit.coefs(GRID))

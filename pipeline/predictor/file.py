@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import TASKS, EncoderSpec
-from pipeline.encoder.pairs import JOINT, SEPARATE
+from pipeline.encoder.pairs import JOINT, N_PARTS, SEPARATE
 from pipeline.errors import ArtifactError, shown
 from pipeline.heads.decision.rule import CALIBRATORS
 from pipeline.predictor.elsewhere import Elsewhere
@@ -38,6 +38,10 @@ KIND = "frostbert-predictor"
 FIRST_VERSION, VERSION = 1, 2
 FIRST_INT8 = "int8-static-v1"  # what int8 meant in files that do not name their recipe
 ARRAYS = ("mean", "scale", "coef", "intercept")  # of the head
+BEGINNING = (
+    100  # bytes: the name of `_restore_v1` stands in them, whatever is damaged behind
+)
+PROTOCOL = b"\x80\x04"  # the first bytes of a pickle of protocol 4
 TERMS = "terms."  # begins the names of what the models on words are made of
 REFERENCE = "reference."  # begins the names of arrays that describe the training features; older files have none
 
@@ -175,7 +179,7 @@ def unpack(digest: str, header: str, sections: Sequence[bytes]) -> Parts:
         for name, about in described["arrays"].items()
     }
     elsewhere = described.get("elsewhere")
-    return Parts(
+    parts = Parts(
         spec=spec,
         config=found["config.json"],
         tokenizer=found["tokenizer.json"],
@@ -199,6 +203,20 @@ def unpack(digest: str, header: str, sections: Sequence[bytes]) -> Parts:
             if name.startswith(REFERENCE)
         },
     )
+    _check_width(parts)
+    return parts
+
+
+def _check_width(parts: Parts) -> None:
+    """Refuse a classifier of other features than these parts give it."""
+    n_terms = sum(len(model.intercept) for model in parts.terms)
+    n_parts = N_PARTS if parts.pair_encoding == SEPARATE else 1
+    given = n_parts * parts.probe_features.shape[1] + n_terms
+    if (taken := len(parts.head_arrays["mean"])) != given:
+        raise ArtifactError(
+            f"The predictor's classifier takes {taken:,} features, and its encoder gives {given:,}: an earlier version "
+            "made it. Train and export it again."
+        )
 
 
 def _term_model(
@@ -285,9 +303,28 @@ def load_predictor(path: str | Path, *, encoder: str | Path | None = None) -> Pr
         ) from error
     except ArtifactError:
         raise
+    except IsADirectoryError as error:
+        raise ArtifactError(
+            f"{path} is a folder, expected a predictor file. Pass {Path(path) / 'predictor.joblib'}."
+        ) from error
+    except OSError as error:
+        raise ArtifactError(
+            f"{path} cannot be read: {error.strerror}. Check the path and permissions."
+        ) from error
     except (
         Exception
     ) as error:  # a damaged stream can make the unpickler raise nearly anything
+        if not _begins_as_ours(Path(path)):
+            raise ArtifactError(
+                f"{path} is not a predictor file. Pass the predictor.joblib that a run has written."
+            ) from error
         raise ArtifactError(
-            f"{path} is not a predictor file, or damaged: {error!r}. Copy or export it again."
+            f"{path} is damaged: {error!r}. Copy or export it again."
         ) from error
+
+
+def _begins_as_ours(path: Path) -> bool:
+    """Tell whether a file begins as every predictor does, or has been cut off before that can be told."""
+    with path.open("rb") as stream:
+        begin = stream.read(BEGINNING)
+    return b"_restore_v1" in begin or PROTOCOL.startswith(begin)

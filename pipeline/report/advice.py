@@ -131,7 +131,7 @@ def _words(report: Json) -> Iterator[str]:
     ):
         kind, figure = kind_of(report), section["difference"]
         yield (
-            f"Let words count beside the encoder, with TrainHybrid in the place of TrainLogReg: a plain mean of both "
+            f"Let words count beside the encoder, with TrainHybrid: a plain mean of both "
             f"brings {kind.number(figure['value'], '+')}{kind.unit} of {kind.names[section['metric']]} (95 % "
             f"{kind.bounds(figure)}) here."
         )

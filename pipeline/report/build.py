@@ -153,7 +153,7 @@ def _clusters(clusters: Clusters, *, has_pairs: bool) -> Json:
 
 
 def _encoder(inputs: ReportInputs) -> Json:
-    last = inputs.features[-1]
+    last, layers = inputs.features[-1], list(inputs.spec.layers)
     facts = read_manifest(last)["facts"]
     encoder = read_manifest(last.parent.parent / "encoder")["facts"]
     model = read_manifest(inputs.model)["facts"]
@@ -162,10 +162,10 @@ def _encoder(inputs: ReportInputs) -> Json:
         "identity": inputs.identity,
         "files": encoder["files"],
         "parameters": encoder["parameters"],
-        "dim": facts["dim"],
+        "dim": encoder["dim"],
         "pooling": inputs.spec.pooling,
         **({"pair_encoding": pairs} if (pairs := facts.get("pair_encoding")) else {}),
-        "layer": inputs.spec.layer,
+        "layer": layers[0] if len(layers) == 1 else layers,
         "max_length": inputs.spec.max_length,
         "recipe": inputs.spec.recipe,
         "feature_dtype": inputs.spec.feature_dtype,

@@ -99,14 +99,16 @@ def others(report: Json) -> list[str]:
     if (section := report.get("with_words")) and section["difference"]["ci95"]:
         kind, figure = kind_of(report), section["difference"]
         said = (
-            f"With words beside the encoder {kind.names[section['metric']]} is {words.number(section['figure'])}: "
+            f"With words beside the encoder, a plain mean of this model's scores and TF-IDF's, "
+            f"{kind.names[section['metric']]} is {words.number(section['figure'])}: "
             f"{kind.number(figure['value'], '+')}{kind.unit} (95 % {kind.bounds(figure)}, paired)"
         )
-        if figure["ci95"][0] > 0:
-            said += ". TrainHybrid, with the same options, weighs them out of fold and adds the encoder's other layers."
-        else:
-            said += "; not shown to be better. TrainHybrid also adds the encoder's other layers."
-        found.append(said)
+        low, high = figure["ci95"]
+        if low <= 0:
+            said += ", which is worse" if high < 0 else "; not shown to be better"
+        found.append(
+            f"{said}. TrainHybrid, with the same options, weighs them out of fold and adds the encoder's other layers."
+        )
     if section := report.get("cascade"):
         fit = section["fit"]
         found.append(
@@ -255,18 +257,17 @@ def undecided(report: Json, against: str, metric: str | None = None) -> str:
 def instead(report: Json, against: str) -> str:
     """Return what to do where a baseline is as good as the model, or better."""
     if against == "cosine":
-        return "the cosine of predictor.encoder's vectors, fitted by a straight line, serves better here"
+        return "the cosine of predictor.encoder's vectors, on a straight line, serves here, and needs no training"
     return advice(report)
 
 
 def advice(report: Json) -> str:
     """Return what to try when the model is not better than a baseline."""
-    encoder = report["encoder"]
-    if encoder["pooling"] == "cls":
+    if report["encoder"]["pooling"] == "cls":
         return "try --pooling mean"
-    if encoder["layer"] == -1:
-        return "try --layer -2, or another --encoder"
-    return "try another --encoder, or more labels"
+    if "blend" not in report["head"]:
+        return "try TrainHybrid, or another --encoder"
+    return "try another --encoder, or more labelled rows"
 
 
 def headline(report: Json) -> str:

@@ -28,9 +28,10 @@ def model(report: Json) -> str:
     found = kind_of(report).title
     if isinstance(layers, list):
         found += f" on {len(layers)} layers"
-    if "gate" in head:
-        return f"words first, then {found} and on words"
-    return f"{found} and on words" if "blend" in head else found
+    if "blend" not in head:
+        return found
+    found += " and words" if isinstance(layers, list) else " on one layer and words"
+    return f"words first, then {found}" if "gate" in head else found
 
 
 def about(report: Json, nouns: str) -> str:
