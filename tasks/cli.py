@@ -321,8 +321,8 @@ def _forget(options: Options) -> int:
         print(f"{looked}{how}: traces are left, named above.")
         return 1
     print(
-        f"{looked}{how}: no trace of it is left. Your own files, and predictors that you copied "
-        "elsewhere, are as they were: remove it there, too."
+        f"{looked}{how}: no trace of it is left. Your own files, predictors that you copied or "
+        "promoted, and pages that you saved are as they were: remove it there, too."
     )
     return 0
 

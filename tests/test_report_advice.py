@@ -194,3 +194,27 @@ def test_a_weak_model_says_nothing_of_labels(report):
 @pytest.mark.parametrize("part", ["label_issues", "learning_curve"])
 def test_parts_that_cannot_be_said_give_no_advice(report, part):
     assert len(advise({**report, part: None})) == 1
+
+
+@pytest.mark.parametrize(
+    ("share", "difference", "expected"),
+    [
+        (0.0, figure(0.0, 0.0, 0.0), "Pass a larger --max-loss, or use TrainHybrid"),
+        (0.5, figure(-0.01, -0.02, -0.005), "Pass a lower --max-loss than 0.25"),
+        (0.5, figure(-0.001, -0.004, 0.002), None),
+    ],
+)
+def test_a_cascade_that_words_answer_too_much_or_nothing_of(
+    report, share, difference, expected
+):
+    report["cascade"] = {
+        "share": share,
+        "difference": difference,
+        "fit": {"max_loss": 0.0025},
+    }
+
+    found = [sentence for sentence in advise(report) if "--max-loss" in sentence]
+
+    assert [sentence.startswith(str(expected)) for sentence in found] == (
+        [True] if expected else []
+    )

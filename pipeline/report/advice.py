@@ -138,8 +138,10 @@ def _words(report: Json) -> Iterator[str]:
 
 
 def _cascade(report: Json) -> Iterator[str]:
-    """Say that words answer too much alone, if it is shown."""
+    """Say that words answer too much alone, if it is shown, or nothing."""
     section = report.get("cascade")
+    if section and section["share"] == 0:
+        yield "Pass a larger --max-loss, or use TrainHybrid: words are sure of no scored row, so every one is encoded."
     if (
         section
         and section["difference"]["ci95"]
