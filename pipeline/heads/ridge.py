@@ -31,7 +31,8 @@ from pipeline.heads.streaming import FeatureRows
 
 GRID = tuple(float(f"{10.0**e:.3g}") for e in np.arange(-6.0, 1.01, 0.5))
 AT_ONCE_BYTES = 2**32  # of all folds that are fitted side by side
-MATRICES = 6  # of the smaller side's size that a fit needs
+MATRICES = 6  # of products that a fit needs, by sums
+MATRICES_OF_ROWS = 4  # and by rows
 ROUNDING = 4 * float(np.finfo(np.float64).eps)  # of products, as a share of their trace
 Vector = NDArray[np.float64]
 
@@ -224,7 +225,8 @@ def _fit_of_rows(features: Features, values: Vector) -> _Fit:
     rows = features.astype(np.float64)
     mean, centre = rows.mean(axis=0), float(values.mean())
     rows -= mean
-    scale = usable_scale(mean, np.sqrt((rows**2).mean(axis=0)), len(rows))
+    variances = np.einsum("ij,ij->j", rows, rows) / len(rows)
+    scale = usable_scale(mean, np.sqrt(variances), len(rows))
     rows /= scale
     return _Fit(mean, scale, centre, rows @ rows.T, values - centre, rows)
 
@@ -260,7 +262,7 @@ class _Rows:
     @property
     def fit_bytes(self) -> int:
         n, d = len(self.features), len(self.features[0])
-        return 8 * (MATRICES * n**2 + 3 * n * d)
+        return 8 * (MATRICES_OF_ROWS * n**2 + 2 * n * d)
 
     def without(self, fold: int | None) -> _Fit:
         if fold is None:
