@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from pipeline import load_predictor
+from pipeline import load_encoder, load_predictor
 from pipeline.errors import ConfigError
 from pipeline.predictor.file import pack
 from tests.conftest import BIN, NOUNS, POSITIVE, Job, review_rows, write_tsv
@@ -224,6 +224,33 @@ def test_pairs_go_by_words_too(job, tiny_encoder):
     asked = [tuple(pairs[i].split("\t")[:2]) for i in rows]
     assert_allclose(predictor_of(job).predict_proba(asked), scored, atol=1e-5)
     assert len(predictor_of(job).predict([("the film", "is good")])) == 1
+
+
+@pytest.mark.parametrize("task", ["TrainLayers", "TrainHybrid"])
+def test_numbers_of_pairs_stand_beside_the_cosine_of_the_last_layer(
+    job, tiny_encoder, task
+):
+    pairs = list(zip(TEXTS, TEXTS[::-1], strict=True))
+    lines = [f"{a}\t{b}\t{len(a) / len(b):.3f}" for a, b in pairs]
+    (job.cwd / "pairs.tsv").write_text("a\tb\tlabel\n" + "\n".join(lines))
+    options = ("--text-column", "a,b", "--pooling", "mean", "--C", "0.01")
+
+    done = train(job, task, "pairs.tsv", tiny_encoder, *options)
+
+    assert done.status == 0, done.err
+    report = job.report()
+    rows = np.load((job.artifacts / "latest/report.json").resolve().parent / "rows.npy")
+    encoder = load_encoder(str(tiny_encoder), pooling="mean")
+    u, v = (
+        encoder.encode([pairs[i][side] for i in rows]).astype(float) for side in (0, 1)
+    )
+    norms = np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)
+    cosines = (u * v).sum(axis=1) / norms
+    values = [float(lines[i].split("\t")[2]) for i in rows]
+    found = report["baselines"]["cosine"]["pearson"]["value"]
+    assert abs(found) == pytest.approx(
+        abs(np.corrcoef(cosines, values)[0, 1]), abs=1e-3
+    )
 
 
 def test_layers_that_an_encoder_does_not_have_are_left_out(job, reviews, tiny_encoder):

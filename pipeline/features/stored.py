@@ -70,6 +70,11 @@ class StoredFeatures:
         return int(self.take(np.arange(1)).shape[1])
 
     @property
+    def n_views(self) -> int:
+        """Return the number of views that stand side by side."""
+        return len(self._stores)
+
+    @property
     def dtype(self) -> str:
         """Return how features are stored: ``float32`` or ``float16``."""
         _, values = next(self._stores[0].blocks(self._keys[:1]))

@@ -257,7 +257,9 @@ def undecided(report: Json, against: str, metric: str | None = None) -> str:
 def instead(report: Json, against: str) -> str:
     """Return what to do where a baseline is as good as the model, or better."""
     if against == "cosine":
-        return "the cosine of predictor.encoder's vectors, on a straight line, serves here, and needs no training"
+        layer = report["encoder"]["layer"]
+        whose = f"layer {layer[-1]}" if isinstance(layer, list) else "predictor.encoder"
+        return f"the cosine of {whose}'s vectors, on a straight line, serves here, and needs no training"
     return advice(report)
 
 

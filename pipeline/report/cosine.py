@@ -4,8 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.encoder.pairs import N_PARTS
-from pipeline.features.stored import PairFeatures
-from pipeline.heads.streaming import FeatureRows
+from pipeline.features.stored import PairFeatures, WithTerms
 from pipeline.report.material import Material
 
 
@@ -20,6 +19,8 @@ def cosine_outputs(material: Material) -> NDArray[np.float64] | None:
         None unless labels are numbers, of pairs that are encoded separately.
     """
     features = material.features
+    if isinstance(features, WithTerms):
+        features = features.stored
     if material.y_fit.dtype != np.float64 or not isinstance(features, PairFeatures):
         return None
     x, scored = (
@@ -29,14 +30,10 @@ def cosine_outputs(material: Material) -> NDArray[np.float64] | None:
     return np.asarray(start + slope * scored)[:, None]
 
 
-def _cosines(features: FeatureRows) -> NDArray[np.float64]:
-    """Return the cosine of the two vectors of each pair, shape (n,)."""
+def _cosines(features: PairFeatures) -> NDArray[np.float64]:
+    """Return the cosine of the two vectors of each pair, shape (n,); of several layers, those of the last."""
+    width = features.dim // (N_PARTS * features.n_views)
     found = np.empty(len(features))
     for rows, values in features.blocks():
-        first, second, *_ = np.split(values.astype(np.float64), N_PARTS, axis=1)
-        norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-        products = np.einsum("ij,ij->i", first, second)
-        found[rows] = np.divide(
-            products, norms, out=np.zeros(len(rows)), where=norms > 0
-        )
+        found[rows] = values[:, -width:].sum(axis=1, dtype=np.float64)
     return found
