@@ -102,9 +102,8 @@ def _changes(name: str, stage: Stage, runs: Sequence[Json]) -> list[str]:
     for run in reversed(runs):
         key = run["keys"].get(name)
         when = f"the run of {run.get('when')}"
-        if (
-            stage.key in run["keys"].values()
-        ):  # a part of one model is the whole of another
+        # A part of one model is the whole of another, under another name.
+        if stage.key in run["keys"].values():
             return [f"{stage.directory} is gone, which {when} had"]
         fields = key_fields(stage, key)
         if fields is None:

@@ -4,6 +4,8 @@ import io
 import json
 import subprocess
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +31,7 @@ from pipeline.features.store import FeatureStore
 from pipeline.features.stored import PairFeatures
 from pipeline.features.texts import BothTexts, TextList
 from pipeline.predictor.file import pack, unpack
+from pipeline.report.cosine import cosine_outputs
 from pipeline.splitting import count_overlap, random_split, text_groups
 from pipeline.terms.matrix import fit_terms, term_matrix
 from pipeline.testing import WordLengthEncoder
@@ -369,6 +372,42 @@ def test_each_view_of_a_pair_has_products_of_its_own_length():
     assert_allclose(features[:, :12], others)
     cosines = np.array([[0.48, 0.48, 0, -1], [0, 0, 1, 0]])
     assert_allclose(features[:, 12:], cosines, atol=1e-6)
+
+
+class ManyPairs(PairFeatures):
+    """Pairs of vectors in memory, of two views."""
+
+    def __init__(self, first, second):
+        stores: Any = [None] * 2  # never read
+        keys = np.arange(len(first)).astype("S16")
+        super().__init__(stores, keys, keys)
+        self.sides = first, second
+
+    def take(self, rows):
+        first, second = (side[rows] for side in self.sides)
+        return composed(first, second, self.n_views)
+
+    def subset(self, rows):
+        return ManyPairs(*(side[rows] for side in self.sides))
+
+
+def test_the_cosine_of_several_layers_is_that_of_the_last():
+    material: Any  # the part of `Material` that is read
+    u, v = np.random.default_rng(0).normal(size=(2, 40, 6)).astype(np.float32)
+    last_u, last_v = u[:, 3:], v[:, 3:]
+    norms = np.linalg.norm(last_u, axis=1) * np.linalg.norm(last_v, axis=1)
+    cosines = (last_u * last_v).sum(axis=1) / norms
+    material = SimpleNamespace(
+        features=ManyPairs(u, v),
+        y_fit=3 * cosines[:30].astype(np.float64) + 1,
+        fit=np.arange(30),
+        test=np.arange(30, 40),
+    )
+
+    outputs = cosine_outputs(material)
+
+    assert outputs is not None
+    assert_allclose(outputs[:, 0], 3 * cosines[30:] + 1, atol=1e-5)
 
 
 def test_terms_of_a_pair_are_those_of_both_texts():

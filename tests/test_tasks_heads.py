@@ -1,6 +1,7 @@
 """Runs of the models beside the simple one: several layers, words, and a cascade."""
 
 import json
+import shutil
 import subprocess
 
 import joblib
@@ -346,3 +347,26 @@ def test_every_layer_is_collected_when_its_run_goes(job, reviews, tiny_encoder):
         refused = train(job, task, reviews, tiny_encoder, option, "-1")
         assert refused.status == 40
         assert said in refused.err
+
+
+def test_explain_run_knows_a_part_that_was_a_model_of_its_own(
+    job, reviews, tiny_encoder
+):
+    train(job, "TrainLayers", reviews, tiny_encoder, "--C", "0.5")
+    (model,) = (job.artifacts / "models").iterdir()
+    shutil.rmtree(model)
+    options = ("--dataset", reviews, "--encoder", tiny_encoder, "--layers", "2")
+
+    done = subprocess.run(
+        [
+            *(str(BIN / "frostbert"), "explain-run", "TrainHybrid"),
+            *map(str, (*options, "--C", "0.5")),
+        ],
+        cwd=job.cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    (said,) = [line for line in done.stdout.splitlines() if "FitLayers" in line]
+    assert f"{model.name} is gone" in said
